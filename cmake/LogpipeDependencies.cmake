@@ -1,0 +1,26 @@
+# Third-party libraries, all from the distribution. Each is linked by one folder only.
+find_package(Threads REQUIRED)
+find_package(PkgConfig REQUIRED)
+find_package(tl-expected REQUIRED)
+find_package(simdjson REQUIRED)
+find_package(fmt REQUIRED)
+find_package(spdlog REQUIRED)
+find_package(yaml-cpp REQUIRED)
+find_package(CLI11 REQUIRED)
+pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
+pkg_check_modules(libsystemd REQUIRED IMPORTED_TARGET libsystemd)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+
+# Debian ships no CMake file for ConcurrentQueue.
+find_path(CONCURRENTQUEUE_INCLUDE_DIR concurrentqueue.h PATH_SUFFIXES concurrentqueue concurrentqueue/moodycamel REQUIRED)
+if(NOT TARGET concurrentqueue)
+  add_library(concurrentqueue INTERFACE)
+  target_include_directories(concurrentqueue SYSTEM INTERFACE ${CONCURRENTQUEUE_INCLUDE_DIR})
+endif()
+
+if(LOGPIPE_TESTS)
+  find_package(doctest REQUIRED)
+endif()
+if(LOGPIPE_BENCH)
+  find_package(benchmark REQUIRED)
+endif()

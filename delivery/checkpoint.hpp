@@ -1,0 +1,136 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "channel/context.hpp"
+#include "channel/result.hpp"
+#include "delivery/delivery.hpp"
+#include "event/block.hpp"
+
+namespace logpipe {
+
+/// What makes a file the same file: device, inode, and a hash of its first bytes, because inodes are used again.
+struct FileIdentity {
+  static constexpr std::uint32_t kHeadBytes = 1024;
+  std::uint64_t device{0};
+  std::uint64_t inode{0};
+  std::uint32_t head_bytes{0};  ///< how many bytes `head_hash` covers: min(kHeadBytes, size when it was taken)
+  std::uint64_t head_hash{0};   ///< XXH3-64
+};
+/// Reads the identity of an open file without moving its offset.
+Result<FileIdentity> identify(int fd);
+/// True when the open file still is the remembered one: same device and inode, and its head hashes the same over the
+/// remembered length.
+bool is_same_file(int fd, const FileIdentity& remembered);
+
+/// An open output file that the committer may have to sync after the sink has closed its own use of it.
+class OutputHandle {
+ public:
+  explicit OutputHandle(int fd) noexcept : fd_(fd) {}
+  ~OutputHandle();  ///< closes
+  OutputHandle(const OutputHandle&) = delete;
+  OutputHandle& operator=(const OutputHandle&) = delete;
+  int fd() const noexcept { return fd_; }
+
+ private:
+  int fd_;
+};
+
+/// How long an output file was when everything up to some positions had been written to it.
+struct OutputMark {
+  std::string path;
+  std::uint64_t device{0};
+  std::uint64_t inode{0};
+  std::uint64_t length{0};
+  std::shared_ptr<const OutputHandle> sync;  ///< synced before the mark is committed; null: the sink does not ask for it
+};
+
+class CheckpointStore;
+
+/// One sink's own progress: positions per source file as contiguous low-watermarks, and the lengths of its output files.
+/// A snapshot for the journal is taken only at moments without gaps (with `order: none` a later batch may be complete
+/// before an earlier one), so positions and lengths always belong together.
+/// Threads: the sink's thread calls complete/announce/retire; the committer takes snapshots; counts can be read from any.
+class SinkProgress {
+ public:
+  virtual ~SinkProgress() = default;
+  /// The delivery is the sink's own: settles its ranges, its part of the ledger, the metrics and the latency histogram.
+  /// `outputs`: the files it was written to, with their new lengths.
+  virtual void complete(const Delivery& delivery, std::span<const OutputMark> outputs = {}) = 0;
+  /// Before the first byte goes to a file that is not among the open outputs: writes its present length to the journal at
+  /// once, so that a crash before the next commit can be undone. Returns at once without a state directory.
+  virtual Status announce(const OutputMark& output) = 0;
+  /// The file is closed and will not be written again without announce(); leaves the journal with the next commit.
+  virtual void retire(const std::string& path) = 0;
+  /// What the last process had committed: the sink cuts these files back before it writes. Empty on a first start.
+  virtual std::vector<OutputMark> recovered() const = 0;
+};
+
+struct CheckpointOptions {
+  std::filesystem::path state_dir;                   ///< empty: nothing is kept beyond this process
+  std::chrono::milliseconds interval{200};           ///< group commit
+  std::uint64_t compact_at{1024 * 1024};             ///< journal bytes beyond which it is rewritten (and 4x the live state)
+};
+
+/// Where reading a file goes on.
+struct Resume {
+  SourceFileRef file;
+  std::uint64_t offset{0};  ///< the smallest position of all sinks; the file's `delivered_until` tells those ahead of it
+  bool known{false};        ///< there was a checkpoint for this file
+};
+
+/// The journal and what is in it. See docs/adr for the format: an append-only file of CRC'd records, one record holding a
+/// sink's positions and output lengths; replayed at the start, a torn tail is cut off, rewritten when it has grown.
+/// Threads: as said per member. Ends: outlives every source and sink that uses it; close() commits a last time.
+class CheckpointStore {
+ public:
+  /// Locks the state directory (ErrorKind::locked when another process has it, naming its pid) and replays the journal.
+  /// Without a state directory everything is kept in memory only, so that a reload in one process loses nothing.
+  static Result<std::unique_ptr<CheckpointStore>> open(CheckpointOptions options);
+  virtual ~CheckpointStore() = default;
+
+  /// Begins a run (the start, or a reload) with these sinks, in the order of SourceFile::delivered_until. Positions of sinks that are not
+  /// among them are kept for a later run.
+  virtual void begin_run(std::vector<std::string> sinks) = 0;
+
+  /// A source has opened a file: where to go on. `first_offset`: where to begin if it was never seen (and for a sink that
+  /// never saw it). A known file that is shorter than its position, or whose head changed, counts as never seen. Any thread.
+  virtual Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) = 0;
+  /// The same file begins again (truncated): a new SourceFile from offset 0.
+  virtual Resume restart(const SourceFileRef& file, int fd) = 0;
+  /// The file is gone and read to its end: forgotten once every sink has settled it up to `end`. Any thread.
+  virtual void finished(const SourceFileRef& file, std::uint64_t end) = 0;
+  /// A source file that cannot be read again; never journalled.
+  static SourceFileRef unreplayable(const std::string& source, const std::string& path);
+
+  /// The progress of one sink, valid until the next begin_run. `account` and `hooks` are told of every completion.
+  struct Hooks {
+    telemetry::SinkAccount* account{nullptr};
+    std::function<void(const Delivery&)> completed;  ///< sink thread; metrics
+  };
+  virtual SinkProgress& sink(const std::string& name, Hooks hooks) = 0;
+
+  /// Group commit: commits every interval while something changed, until `ctx` ends. Run it on a thread of its own.
+  virtual Status run(const Context& ctx) = 0;
+  /// Commits now: snapshot, sync of the outputs that ask for it, one journal append per changed sink, sync of the journal.
+  /// A failure (disk full) keeps the old checkpoint and is reported; the next commit tries again. Any thread.
+  virtual Status commit() = 0;
+
+  /// Positions as they would be committed now, for the admin endpoint and tests.
+  struct Position {
+    std::string sink, source, path;
+    std::uint64_t file_id{0};
+    std::uint64_t committed{0};
+  };
+  virtual std::vector<Position> positions() const = 0;
+  virtual std::uint64_t commits() const noexcept = 0;
+  virtual std::uint64_t commit_failures() const noexcept = 0;
+};
+
+}  // namespace logpipe

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "event/batch.hpp"
+#include "event/block.hpp"
+#include "event/encoded.hpp"
+#include "telemetry/ledger.hpp"
+
+namespace logpipe {
+
+/// Bytes of one source file.
+struct SourceRange {
+  SourceFileRef file;
+  std::uint64_t begin{0};
+  std::uint64_t end{0};
+};
+
+/// What one sink has of one batch: the bytes to write and what their delivery settles. Travels through the sink's queue;
+/// the bytes it copied are charged to the memory budget until it dies.
+/// Threads: one owner at a time.
+class Delivery {
+ public:
+  /// Output for a sink that writes to several files (path template): the next `bytes` bytes of `encoded` belong to `path`.
+  struct Part {
+    std::string path;
+    std::uint64_t bytes{0};
+    std::uint64_t events{0};
+  };
+  struct Discard {
+    Reason reason;
+    bool intentional;
+    telemetry::Amount amount;
+  };
+
+  Delivery() = default;
+  explicit Delivery(BlockPool& pool) : pool_(&pool) {}
+  Delivery(Delivery&& other) noexcept;
+  Delivery& operator=(Delivery&& other) noexcept;
+  ~Delivery();
+
+  Encoded encoded;
+  std::vector<Part> parts;  ///< empty: everything goes to the sink's only output
+  /// What is settled when this delivery is complete, whether or not any byte of it had to be written.
+  std::vector<SourceRange> ranges;
+  telemetry::Amount admitted;   ///< events the stages let through, in source bytes
+  telemetry::Amount delivered;  ///< those of them that are in `encoded`
+  std::vector<Discard> discards;  ///< the others; admitted = delivered + discards
+  std::chrono::steady_clock::time_point read_at{};
+
+  /// Takes the ranges and the read time from a batch, and its block if the encoded bytes refer to it, and charges the
+  /// copied bytes. Called once, after encoding.
+  void seal(const Batch& batch);
+  const Block* block() const noexcept { return block_.get(); }
+  /// Bytes of memory this holds: what the sink's queue is bounded by.
+  std::size_t memory() const noexcept { return memory_; }
+
+ private:
+  void release() noexcept;
+  BlockPool* pool_{nullptr};
+  BlockRef block_;
+  std::size_t memory_{0};
+  std::size_t charged_{0};
+};
+
+inline std::size_t byte_size(const Delivery& delivery) noexcept { return delivery.memory(); }
+
+}  // namespace logpipe

@@ -1,0 +1,151 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "event/arena.hpp"
+#include "event/block.hpp"
+#include "event/level.hpp"
+
+namespace logpipe {
+
+class JsonTape;
+
+/// How the body of an event is understood.
+enum class Form : std::uint8_t {
+  text,    ///< a line; as JSON it becomes {"message": "…"}
+  json,    ///< one JSON object; index = its range of the batch's tape
+  fields,  ///< key/value pairs found by a scanner (logfmt); index = its range of Batch::fields
+};
+
+/// Why an event was not delivered. Bounded: the names are label values of metrics and keys of the ledger.
+enum class Reason : std::uint8_t {
+  level,              ///< discarded: below the wanted level
+  unknown_level,      ///< discarded: no level found and `unknown: discard`
+  when,               ///< discarded: the sink's condition does not hold
+  already_delivered,  ///< discarded: read again after a restart for another sink's sake
+  oversize,           ///< discarded: longer than max_line_bytes and `oversize: drop`
+  parse,              ///< discarded or failed: not in the format that was asked for
+  queue_full,         ///< discarded: a queue that drops was full
+};
+std::string_view reason_name(Reason reason) noexcept;
+
+inline constexpr std::uint32_t kNoEdit = 0xFFFFFFFF;
+
+/// One event: a slice of the block and what is known about it. 32 bytes; a batch holds them in one flat array.
+struct Event {
+  std::uint32_t offset{0};        ///< of the body in the block
+  std::uint32_t length{0};        ///< of the body, without the line end (a CR before the LF belongs to it; see Batch::text)
+  std::uint32_t source_bytes{0};  ///< what it took from its source: body, line end and anything cut off
+  std::uint32_t index_begin{0};   ///< json: first entry on the tape; fields: first FieldRef
+  std::uint32_t index_count{0};
+  std::uint32_t edits{kNoEdit};   ///< first of its list of edits
+  Level level{Level::unknown};
+  Form form{Form::text};
+  bool level_known{false};   ///< `level` was looked for (and may still be unknown)
+  bool has_line_end{true};   ///< the body is followed by '\n' in the block
+  bool truncated{false};     ///< the line was longer than the limit
+  bool parse_failed{false};  ///< a parser was asked for and did not accept it; kept as text
+};
+static_assert(sizeof(Event) <= 32);
+
+/// A change to one event that leaves its bytes alone; encoders apply it while they copy. See event/fields.hpp.
+struct Edit {
+  enum class Kind : std::uint8_t {
+    replace,  ///< the bytes [target, target + target_length) of the block become `text`
+    remove,   ///< they go, with the comma that held them
+    append,   ///< `text` is one or more members (`"k":1,"m":"x"`) that follow the last one
+  };
+  std::string_view text;  ///< JSON; lives in the batch's arena or in a stage, which outlives the batch's work
+  std::uint32_t target{0};
+  std::uint32_t target_length{0};
+  std::uint32_t next{kNoEdit};
+  Kind kind{Kind::append};
+};
+
+/// One field of a `fields` event. Views into the block or the arena.
+struct FieldRef {
+  std::string_view key;
+  std::string_view value;  ///< unescaped text
+  bool quoted{false};      ///< it was written in quotes: a string, whatever it looks like
+};
+
+/// What a stage put aside, counted per batch.
+struct Tally {
+  Reason reason;
+  bool intentional;  ///< discarded; false: failed
+  std::uint32_t component;  ///< index of the stage in its pipeline
+  std::uint32_t events;
+  std::uint64_t bytes;
+};
+
+/// The events of one block while a worker works on them. A worker owns one Batch and reuses it for block after block, so
+/// nothing is allocated per event or, once warm, per batch; what travels on is the block and what was encoded from it.
+/// Threads: one at a time.
+class Batch {
+ public:
+  Batch();
+  ~Batch();
+  Batch(const Batch&) = delete;
+  Batch& operator=(const Batch&) = delete;
+
+  /// Begins work on a block: forgets the last one and splits this one into events, one per line, in order. Events of
+  /// dropped segments do not appear; they are counted in `tallies` under Reason::oversize.
+  void open(BlockRef block);
+  /// Lets go of the block and of all views into it; keeps the memory for the next.
+  void close() noexcept;
+
+  const Block& block() const noexcept { return *block_; }
+  const BlockRef& block_ref() const noexcept { return block_; }
+
+  /// The body as it came, with a trailing CR if there was one.
+  std::string_view raw(const Event& event) const noexcept { return block_->text(event.offset, event.length); }
+  /// The body as text: without the CR of a CRLF line end.
+  std::string_view text(const Event& event) const noexcept {
+    std::string_view body = raw(event);
+    if (!body.empty() && body.back() == '\r') body.remove_suffix(1);
+    return body;
+  }
+  /// The segment an event lies in, and the offset of its first byte in its source file.
+  const Segment& segment_of(const Event& event) const noexcept;
+  std::uint64_t file_offset(const Event& event) const noexcept;
+
+  /// Keeps the events for which `keep` holds, in order; counts the others under what it returned.
+  /// `keep(Event&) -> std::optional<Reason>`: nullopt keeps. `intentional` as in Tally.
+  template <class Keep>
+  void retain(std::uint32_t component, bool intentional, Keep&& keep) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < events.size(); ++i) {
+      const auto reason = keep(events[i]);
+      if (!reason) {
+        if (kept != i) events[kept] = events[i];
+        ++kept;
+      } else {
+        count(component, *reason, intentional, events[i].source_bytes);
+      }
+    }
+    events.resize(kept);
+  }
+  void count(std::uint32_t component, Reason reason, bool intentional, std::uint64_t bytes);
+
+  std::vector<Event> events;
+  std::vector<Edit> edits;
+  std::vector<FieldRef> fields;
+  std::vector<Tally> tallies;
+  Arena arena;
+  /// What the block held when it was opened, before any stage: the "received" of the ledger.
+  std::uint64_t received_events{0};
+  std::uint64_t received_bytes{0};
+
+  /// The tape of the block; built by parse_json (event/json.hpp), empty before.
+  JsonTape& tape() noexcept { return *tape_; }
+  const JsonTape& tape() const noexcept { return *tape_; }
+
+ private:
+  BlockRef block_;
+  std::unique_ptr<JsonTape> tape_;
+};
+
+}  // namespace logpipe

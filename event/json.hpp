@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "event/batch.hpp"
+#include "event/encoded.hpp"
+
+namespace logpipe {
+
+/// The structural characters of a block: one pass of simdjson's first stage over the whole block, 4 bytes per entry.
+/// Owned by a Batch and reused. The method is that of "Parsing Gigabytes of JSON per Second" (Langdale, Lemire, 2019).
+/// Limits: blocks below 4 GiB. Threads: one at a time.
+class JsonTape {
+ public:
+  JsonTape();
+  ~JsonTape();
+  /// False when the bytes as a whole are not acceptable (a bad line among them): the caller goes line by line.
+  /// `text` is followed by at least Block::kPadding readable bytes. Entries are relative to `text`.
+  bool build(const char* text, std::size_t length);
+  /// Appends the structurals of one line, with entries shifted by `base`; false: the line is not acceptable.
+  bool append(const char* line, std::size_t length, std::uint32_t base);
+  void clear() noexcept;
+  const std::uint32_t* entries() const noexcept;
+  std::size_t size() const noexcept;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// What parse_json found.
+struct ParseCount {
+  std::uint32_t parsed{0};
+  std::uint32_t failed{0};
+};
+
+/// Understands every `text` event that is one JSON object as `json`; the others stay text and are marked parse_failed
+/// (`mark_failed`). Structure and UTF-8 are checked, and that the object closes exactly at the line's end; scalars nobody reads are checked only
+/// when `strict` asks for a full validation of every line. One bad line costs only itself.
+ParseCount parse_json(Batch& batch, bool strict, bool mark_failed = true);
+
+/// Appends the event as one JSON object, without a line end: untouched runs of bytes are copied around the edits, numbers
+/// and strings nobody edited keep their spelling. Text becomes {"message": …}; invalid UTF-8 in text is replaced by U+FFFD.
+void write_json(const Batch& batch, const Event& event, Encoded& out);
+
+/// `text` as a JSON string with quotes; invalid UTF-8 is replaced by U+FFFD (RFC 8259 section 8.1 wants UTF-8).
+std::string json_string(std::string_view text);
+void append_json_string(std::string_view text, Encoded& out);
+std::string_view json_string(std::string_view text, Arena& arena);
+/// Undoes JSON escapes; bad ones are kept as they stand, lone surrogates become U+FFFD.
+std::string_view json_unescape(std::string_view text, Arena& arena);
+
+}  // namespace logpipe
