@@ -111,7 +111,7 @@ class CheckpointStore {
 
   /// The progress of one sink, valid until the next begin_run. `account` and `hooks` are told of every completion.
   struct Hooks {
-    telemetry::SinkAccount* account{nullptr};
+    SinkAccount* account{nullptr};
     std::function<void(const Delivery&)> completed;  ///< sink thread; metrics
   };
   virtual SinkProgress& sink(const std::string& name, Hooks hooks) = 0;

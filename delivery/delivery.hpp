@@ -34,7 +34,7 @@ class Delivery {
   struct Discard {
     Reason reason;
     bool intentional;
-    telemetry::Amount amount;
+    Amount amount;
   };
 
   Delivery() = default;
@@ -47,8 +47,8 @@ class Delivery {
   std::vector<Part> parts;  ///< empty: everything goes to the sink's only output
   /// What is settled when this delivery is complete, whether or not any byte of it had to be written.
   std::vector<SourceRange> ranges;
-  telemetry::Amount admitted;   ///< events the stages let through, in source bytes
-  telemetry::Amount delivered;  ///< those of them that are in `encoded`
+  Amount admitted;   ///< events the stages let through, in source bytes
+  Amount delivered;  ///< those of them that are in `encoded`
   std::vector<Discard> discards;  ///< the others; admitted = delivered + discards
   std::chrono::steady_clock::time_point read_at{};
 

@@ -19,8 +19,8 @@ namespace logpipe {
 struct SinkServices {
   std::string name;  ///< in the configuration
   SinkProgress* progress{nullptr};
-  telemetry::Registry* metrics{nullptr};
-  telemetry::Health* health{nullptr};
+  MetricsRegistry* metrics{nullptr};
+  HealthTable* health{nullptr};
 };
 
 /// Where events go. Encoding is done by the pool's workers, writing by the sink's own thread.

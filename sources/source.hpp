@@ -22,8 +22,8 @@ struct SourceServices {
   std::uint32_t index{0};  ///< in its pipeline; goes into Block::source
   BlockPool* pool{nullptr};
   CheckpointStore* checkpoints{nullptr};
-  telemetry::Registry* metrics{nullptr};
-  telemetry::Health* health{nullptr};
+  MetricsRegistry* metrics{nullptr};
+  HealthTable* health{nullptr};
   bool once{false};  ///< read to the end of what is there, then return (`--once`)
 };
 

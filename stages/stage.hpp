@@ -13,8 +13,8 @@ namespace logpipe {
 struct StageServices {
   std::string name;            ///< as metrics and the ledger call it: `level`, or `level-2` for a second one
   std::uint32_t component{0};  ///< index in its pipeline; goes into Tally::component
-  telemetry::Registry* metrics{nullptr};
-  telemetry::Health* health{nullptr};
+  MetricsRegistry* metrics{nullptr};
+  HealthTable* health{nullptr};
 };
 
 /// A function over a batch: parse, filter, enrich. Compiled once from its options; needs no clock and does no I/O on the data path.
