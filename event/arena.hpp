@@ -23,7 +23,7 @@ class Arena {
   }
   std::string_view copy(std::string_view text) {
     char* place = allocate(text.size());
-    std::memcpy(place, text.data(), text.size());
+    if (!text.empty()) std::memcpy(place, text.data(), text.size());
     return {place, text.size()};
   }
   /// Gives back the end of the last allocation (after writing less than was asked for).

@@ -36,12 +36,12 @@ inline constexpr std::uint32_t kNoEdit = 0xFFFFFFFF;
 
 /// One event: a slice of the block and what is known about it. 32 bytes; a batch holds them in one flat array.
 struct Event {
-  std::uint32_t offset{0};        ///< of the body in the block
-  std::uint32_t length{0};        ///< of the body, without the line end (a CR before the LF belongs to it; see Batch::text)
+  std::uint32_t offset{0};  ///< of the body in the block
+  std::uint32_t length{0};  ///< of the body, without the line end (a CR before the LF belongs to it; see Batch::text)
   std::uint32_t source_bytes{0};  ///< what it took from its source: body, line end and anything cut off
   std::uint32_t index_begin{0};   ///< json: first entry on the tape; fields: first FieldRef
   std::uint32_t index_count{0};
-  std::uint32_t edits{kNoEdit};   ///< first of its list of edits
+  std::uint32_t edits{kNoEdit};  ///< first of its list of edits
   Level level{Level::unknown};
   Form form{Form::text};
   bool level_known{false};   ///< `level` was looked for (and may still be unknown)
@@ -51,15 +51,16 @@ struct Event {
 };
 static_assert(sizeof(Event) <= 32);
 
-/// A change to one event that leaves its bytes alone; encoders apply it while they copy. See event/fields.hpp.
+/// A change to one event that leaves its bytes alone; encoders apply it while they copy. See event/fields.hpp. The
+/// edits of an event are in the order of their targets, no two for the same one, appends last.
 struct Edit {
   enum class Kind : std::uint8_t {
-    replace,  ///< the bytes [target, target + target_length) of the block become `text`
-    remove,   ///< they go, with the comma that held them
+    replace,  ///< json: the value [target, target + target_length) of the block becomes `text`
+    remove,   ///< json: the member [target, target + target_length), key and value, goes with the comma that held it
     append,   ///< `text` is one or more members (`"k":1,"m":"x"`) that follow the last one
   };
-  std::string_view text;  ///< JSON; lives in the batch's arena or in a stage, which outlives the batch's work
-  std::uint32_t target{0};
+  std::string_view text;    ///< JSON; lives in the batch's arena or in a stage, which outlives the batch's work
+  std::uint32_t target{0};  ///< json: offset in the block; fields and text: which field, counted from 0
   std::uint32_t target_length{0};
   std::uint32_t next{kNoEdit};
   Kind kind{Kind::append};
@@ -75,24 +76,29 @@ struct FieldRef {
 /// What a stage put aside, counted per batch.
 struct Tally {
   Reason reason;
-  bool intentional;  ///< discarded; false: failed
-  std::uint32_t component;  ///< index of the stage in its pipeline
+  bool intentional;         ///< discarded; false: failed
+  std::uint32_t component;  ///< index of the stage in its pipeline, or Batch::kSourceComponent
   std::uint32_t events;
   std::uint64_t bytes;
 };
 
-/// The events of one block while a worker works on them. A worker owns one Batch and reuses it for block after block, so
-/// nothing is allocated per event or, once warm, per batch; what travels on is the block and what was encoded from it.
+/// The events of one block while a worker works on them. A worker owns one Batch and reuses it for block after block,
+/// so nothing is allocated per event or, once warm, per batch; what travels on is the block and what was encoded from
+/// it.
 /// Threads: one at a time.
 class Batch {
  public:
+  /// The component of tallies that arise when a block is opened: the source, not a stage.
+  static constexpr std::uint32_t kSourceComponent = 0xFFFFFFFF;
+
   Batch();
   ~Batch();
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
   /// Begins work on a block: forgets the last one and splits this one into events, one per line, in order. Events of
-  /// dropped segments do not appear; they are counted in `tallies` under Reason::oversize.
+  /// dropped segments do not appear; they are counted in `tallies` under Reason::oversize, as are the bytes of a
+  /// truncated line beyond 4 GiB, which its `source_bytes` cannot say.
   void open(BlockRef block);
   /// Lets go of the block and of all views into it; keeps the memory for the next.
   void close() noexcept;
@@ -144,6 +150,9 @@ class Batch {
   const JsonTape& tape() const noexcept { return *tape_; }
 
  private:
+  void split(const Segment& segment);
+  void whole(const Segment& segment);
+  void forget() noexcept;
   BlockRef block_;
   std::unique_ptr<JsonTape> tape_;
 };

@@ -36,13 +36,14 @@ enum class SegmentKind : std::uint8_t {
 struct Segment {
   SourceFileRef file;
   std::uint64_t file_begin{0};  ///< offset in the file of the first byte
-  std::uint64_t file_end{0};    ///< offset behind the last byte; > file_begin + (end - begin) only when bytes were cut off
+  std::uint64_t file_end{0};    ///< behind the last byte; > file_begin + (end - begin) only when bytes were cut off
   std::uint32_t begin{0};       ///< in the block
   std::uint32_t end{0};
   SegmentKind kind{SegmentKind::lines};
 };
 
 class BlockPool;
+struct BlockReturn;
 
 /// Bytes as they were read, with what tells their positions. Written by one source, then frozen and shared.
 /// Threads: one owner until it is frozen into a BlockRef, then read-only.
@@ -63,7 +64,9 @@ class Block {
   std::size_t room() const noexcept { return capacity_ - size_; }
   char* end() noexcept { return bytes_.get() + size_; }
   void set_size(std::size_t size) noexcept { size_ = size; }
-  std::string_view text(std::size_t offset, std::size_t length) const noexcept { return {bytes_.get() + offset, length}; }
+  std::string_view text(std::size_t offset, std::size_t length) const noexcept {
+    return {bytes_.get() + offset, length};
+  }
 
   std::vector<Segment> segments;
   std::uint32_t source{0};                            ///< index of the source in its pipeline
@@ -72,6 +75,7 @@ class Block {
 
  private:
   friend class BlockPool;
+  friend struct BlockReturn;
   void reset() noexcept;
   std::unique_ptr<char[]> bytes_;
   std::size_t capacity_;
@@ -85,10 +89,12 @@ struct BlockReturn {
 using BlockPtr = std::unique_ptr<Block, BlockReturn>;
 using BlockRef = std::shared_ptr<const Block>;
 
-/// The memory budget of the process, in bytes, and the blocks it is spent on. A block is charged when a source takes it and
-/// released when the last reader lets go of it; what stages and encoders add is charged on top without waiting, so use may
-/// pass the budget by what is being worked on at that moment, and the next acquire waits until it is back below.
-/// Threads: any. Ends: outlives every block taken from it. A waiter must not hold blocks that nobody but itself can release.
+/// The memory budget of the process, in bytes, and the blocks it is spent on. A block is charged when a source takes it
+/// and released when the last reader lets go of it; what stages and encoders add is charged on top without waiting, so
+/// use may pass the budget by what is being worked on at that moment, and the next acquire waits until it is back
+/// below.
+/// Threads: any. Ends: outlives every block taken from it. A waiter must not hold blocks that nobody but itself
+/// can release.
 class BlockPool {
  public:
   static constexpr std::size_t kBlockBytes = 256 * 1024;
@@ -98,8 +104,9 @@ class BlockPool {
   BlockPool(const BlockPool&) = delete;
   BlockPool& operator=(const BlockPool&) = delete;
 
-  /// A block of at least `bytes` capacity (size classes 4 KiB, 32 KiB, 256 KiB, beyond that exactly), waiting until the budget
-  /// has room; a block larger than the whole budget is given when nothing else is out. Null only when `stop` was requested.
+  /// A block of at least `bytes` capacity (size classes 4 KiB, 32 KiB, 256 KiB, beyond that exactly), waiting until the
+  /// budget has room; a block larger than the whole budget is given when nothing else is out. Null only when `stop` was
+  /// requested.
   BlockPtr acquire(std::size_t bytes, const std::stop_token& stop);
   /// The same without waiting; null when the budget has no room.
   BlockPtr try_acquire(std::size_t bytes);
@@ -108,25 +115,29 @@ class BlockPool {
   void charge(std::size_t bytes) noexcept;
   void release(std::size_t bytes) noexcept;
 
-  std::uint64_t used() const noexcept;    ///< bytes charged now
-  std::uint64_t peak() const noexcept;    ///< the most that was ever charged
+  std::uint64_t used() const noexcept;  ///< bytes charged now
+  std::uint64_t peak() const noexcept;  ///< the most that was ever charged
   std::uint64_t budget() const noexcept { return budget_; }
-  double blocked_seconds() const noexcept;  ///< time spent waiting in acquire, all callers together
+  /// Time spent waiting in acquire, all callers together, waits going on included.
+  double blocked_seconds() const noexcept;
 
  private:
   friend struct BlockReturn;
   void give_back(Block* block) noexcept;
   BlockPtr take_locked(std::size_t capacity);
+  bool fits(std::size_t capacity) const noexcept;  // with mutex_ held
   static std::size_t size_class(std::size_t bytes) noexcept;
 
   const std::uint64_t budget_;
   // A mutex, not a channel: one short critical section per block, and `event/` sits below the channel library's waits.
   mutable std::mutex mutex_;
   std::condition_variable_any room_;
-  std::uint64_t used_{0};   // guarded by mutex_
-  std::uint64_t peak_{0};   // guarded by mutex_
-  double blocked_seconds_{0};
-  std::vector<std::unique_ptr<Block>> free_[3];  // guarded by mutex_, bounded
+  std::uint64_t used_{0};                                // guarded by mutex_
+  std::uint64_t peak_{0};                                // guarded by mutex_
+  std::chrono::steady_clock::duration blocked_{};        // guarded by mutex_: of waits that are over
+  std::chrono::steady_clock::duration waiting_since_{};  // guarded by mutex_: sum of the beginnings of waits going on
+  int waiting_{0};                                       // guarded by mutex_
+  std::vector<std::unique_ptr<Block>> free_[3];          // guarded by mutex_, bounded
 };
 
 /// Freezes a block: from here on it is shared and read-only.

@@ -13,7 +13,8 @@
 
 namespace logpipe {
 
-/// The bytes a batch became for one sink: runs of the block that nobody touched, as they lie there, and copies of the rest.
+/// The bytes a batch became for one sink: runs of the block that nobody touched, as they lie there, and copies of the
+/// rest.
 /// Threads: one at a time. Limits: own bytes below 4 GiB.
 class Encoded {
  public:
@@ -28,19 +29,23 @@ class Encoded {
 
   void clear() noexcept;
   bool empty() const noexcept { return total_ == 0; }
-  std::size_t size() const noexcept { return total_; }           ///< bytes when written out
-  std::size_t own_size() const noexcept { return own_size_; }    ///< bytes that were copied
+  std::size_t size() const noexcept { return total_; }         ///< bytes when written out
+  std::size_t own_size() const noexcept { return own_size_; }  ///< bytes that were copied
   std::size_t own_capacity() const noexcept { return own_capacity_; }
   bool uses_block() const noexcept { return uses_block_; }
   const std::vector<Slice>& slices() const noexcept { return slices_; }
 
   /// Copies.
   void append(std::string_view text) {
+    if (text.empty()) return;
     char* place = grow(text.size());
     std::memcpy(place, text.data(), text.size());
     commit(text.size());
   }
-  void append(char c) { *grow(1) = c; commit(1); }
+  void append(char c) {
+    *grow(1) = c;
+    commit(1);
+  }
   /// Room for `length` bytes to be written by the caller, then made part of the output by commit().
   char* grow(std::size_t length) {
     if (own_capacity_ - own_size_ < length) enlarge(length);
