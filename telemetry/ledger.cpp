@@ -1,0 +1,196 @@
+#include "telemetry/ledger.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <stdexcept>
+
+namespace logpipe {
+namespace {
+
+constexpr std::size_t kReasonsMax = 64;
+
+void add(Amounts& amounts, std::string_view reason, Amount amount) {
+  auto it = amounts.find(reason);
+  if (it == amounts.end()) {
+    const std::string_view key = amounts.size() < kReasonsMax ? reason : std::string_view("other");
+    it = amounts.try_emplace(std::string(key)).first;
+  }
+  it->second += amount;
+}
+
+void add_all(Amounts& to, const Amounts& from) {
+  for (const auto& [reason, amount] : from) to[reason] += amount;
+}
+
+/// The element of that name, at its place in the order of names; made if need be.
+template <class T>
+T& by_name(std::vector<T>& list, std::string T::*name, const std::string& wanted) {
+  const auto it = std::lower_bound(list.begin(), list.end(), wanted,
+                                   [name](const T& each, const std::string& text) { return each.*name < text; });
+  if (it != list.end() && (*it).*name == wanted) return *it;
+  T made;
+  made.*name = wanted;
+  return *list.insert(it, std::move(made));
+}
+
+}  // namespace
+
+Amount total(const Amounts& amounts) noexcept {
+  Amount sum;
+  for (const auto& [reason, amount] : amounts) sum += amount;
+  return sum;
+}
+
+PipelineAccount::PipelineAccount(std::string name) : name_(std::move(name)) {}
+PipelineAccount::~PipelineAccount() = default;
+
+void PipelineAccount::received(std::string_view source, Amount amount) {
+  const std::lock_guard lock(mutex_);
+  received_ += amount;
+  auto it = sources_.find(source);
+  if (it == sources_.end()) it = sources_.try_emplace(std::string(source)).first;
+  it->second += amount;
+}
+
+PipelineAccount::StageAccount& PipelineAccount::stage(std::string_view component) {
+  auto it = stages_.find(component);
+  if (it == stages_.end()) it = stages_.try_emplace(std::string(component)).first;
+  return it->second;
+}
+
+void PipelineAccount::discarded(std::string_view component, std::string_view reason, Amount amount) {
+  const std::lock_guard lock(mutex_);
+  add(stage(component).discarded, reason, amount);
+}
+
+void PipelineAccount::failed(std::string_view component, std::string_view reason, Amount amount) {
+  const std::lock_guard lock(mutex_);
+  add(stage(component).failed, reason, amount);
+}
+
+void PipelineAccount::passed(Amount as_received, Amount remaining) {
+  const std::lock_guard lock(mutex_);
+  passed_ += as_received;
+  for (const auto& [name, sink] : sinks_) sink->admitted_ += remaining;
+}
+
+SinkAccount& PipelineAccount::sink(std::string_view name) {
+  const std::lock_guard lock(mutex_);
+  if (const auto it = sinks_.find(name); it != sinks_.end()) return *it->second;
+  if (received_ != Amount{}) {
+    throw std::logic_error("ledger: sink " + std::string(name) + " was added to " + name_ + " after data had arrived");
+  }
+  return *sinks_.try_emplace(std::string(name), std::make_unique<SinkAccount>(*this)).first->second;
+}
+
+LedgerSnapshot::Pipeline PipelineAccount::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  LedgerSnapshot::Pipeline pipeline{name_, received_, sources_, {}, {}};
+  Amounts discarded;
+  Amounts failed;
+  for (const auto& [component, stage] : stages_) {
+    pipeline.stages.push_back({component, stage.discarded, stage.failed});
+    add_all(discarded, stage.discarded);
+    add_all(failed, stage.failed);
+  }
+  for (const auto& [name, account] : sinks_) {
+    LedgerSnapshot::Sink sink;
+    sink.name = name;
+    sink.received = received_;
+    sink.delivered = account->delivered_;
+    sink.discarded = discarded;
+    add_all(sink.discarded, account->discarded_);
+    sink.failed = failed;
+    add_all(sink.failed, account->failed_);
+    sink.dead_lettered = account->dead_lettered_;
+    sink.in_flight = (received_ - passed_) + (account->admitted_ - account->completed_);
+    const Amount outcomes = sink.delivered + total(sink.discarded) + total(sink.failed) + total(sink.dead_lettered);
+    // The subtractions wrap: twice too much on both sides must not look even.
+    sink.balanced = passed_.within(received_) && account->completed_.within(account->admitted_) &&
+                    received_ == outcomes + sink.in_flight;
+    pipeline.sinks.push_back(std::move(sink));
+  }
+  return pipeline;
+}
+
+void SinkAccount::delivered(Amount amount) {
+  const std::lock_guard lock(pipeline_.mutex_);
+  delivered_ += amount;
+}
+
+void SinkAccount::discarded(std::string_view reason, Amount amount) {
+  const std::lock_guard lock(pipeline_.mutex_);
+  add(discarded_, reason, amount);
+}
+
+void SinkAccount::failed(std::string_view reason, Amount amount) {
+  const std::lock_guard lock(pipeline_.mutex_);
+  add(failed_, reason, amount);
+}
+
+void SinkAccount::dead_lettered(std::string_view reason, Amount amount) {
+  const std::lock_guard lock(pipeline_.mutex_);
+  add(dead_lettered_, reason, amount);
+}
+
+void SinkAccount::completed(Amount arrived) {
+  const std::lock_guard lock(pipeline_.mutex_);
+  completed_ += arrived;
+}
+
+void SinkAccount::delivered_all(Amount arrived) {
+  const std::lock_guard lock(pipeline_.mutex_);
+  delivered_ += arrived;
+  completed_ += arrived;
+}
+
+PipelineAccount& Ledger::pipeline(std::string_view name) {
+  const std::lock_guard lock(mutex_);
+  if (const auto it = pipelines_.find(name); it != pipelines_.end()) return *it->second;
+  const std::string key(name);
+  return *pipelines_.try_emplace(key, std::make_unique<PipelineAccount>(key)).first->second;
+}
+
+LedgerSnapshot Ledger::snapshot() const {
+  const std::lock_guard lock(mutex_);
+  LedgerSnapshot snapshot;
+  for (const auto& [name, account] : pipelines_) {
+    snapshot.pipelines.push_back(account->snapshot());
+    for (const LedgerSnapshot::Sink& sink : snapshot.pipelines.back().sinks) snapshot.balanced &= sink.balanced;
+  }
+  return snapshot;
+}
+
+Amount LedgerSnapshot::in_flight() const noexcept {
+  Amount sum;
+  for (const Pipeline& pipeline : pipelines) {
+    for (const Sink& sink : pipeline.sinks) sum += sink.in_flight;
+  }
+  return sum;
+}
+
+void LedgerSnapshot::add(const LedgerSnapshot& other) {
+  balanced = balanced && other.balanced;
+  for (const Pipeline& theirs : other.pipelines) {
+    Pipeline& pipeline = by_name(pipelines, &Pipeline::name, theirs.name);
+    pipeline.received += theirs.received;
+    add_all(pipeline.sources, theirs.sources);
+    for (const Stage& their_stage : theirs.stages) {
+      Stage& stage = by_name(pipeline.stages, &Stage::component, their_stage.component);
+      add_all(stage.discarded, their_stage.discarded);
+      add_all(stage.failed, their_stage.failed);
+    }
+    for (const Sink& their_sink : theirs.sinks) {
+      Sink& sink = by_name(pipeline.sinks, &Sink::name, their_sink.name);
+      sink.received += their_sink.received;
+      sink.delivered += their_sink.delivered;
+      add_all(sink.discarded, their_sink.discarded);
+      add_all(sink.failed, their_sink.failed);
+      add_all(sink.dead_lettered, their_sink.dead_lettered);
+      sink.in_flight += their_sink.in_flight;
+      sink.balanced = sink.balanced && their_sink.balanced;
+    }
+  }
+}
+
+}  // namespace logpipe
