@@ -269,9 +269,9 @@ void report(State& state, Repeats& repeats) {
   emit(state, repeats.severity, repeats.component, repeats.message, {}, std::exchange(repeats.suppressed, 0));
 }
 
-std::uint64_t key_of(std::string_view component, std::string_view message, const std::source_location& where) {
-  std::uint64_t key = where.line();
-  for (const std::string_view part : {std::string_view(where.file_name()), component, message}) {
+std::uint64_t key_of(std::string_view component, std::string_view message, Where where) {
+  auto key = static_cast<std::uint64_t>(where.line);
+  for (const std::string_view part : {std::string_view(where.file), component, message}) {
     key = key * 0x9E3779B97F4A7C15U ^ std::hash<std::string_view>{}(part);
   }
   return key;
@@ -288,7 +288,7 @@ void push_out_oldest(State& state) {
 
 /// How many were suppressed before this one, or nothing if this one is suppressed too.
 std::optional<std::uint64_t> admit(State& state, Severity severity, std::string_view component,
-                                   std::string_view message, const std::source_location& where) {
+                                   std::string_view message, Where where) {
   const Clock::time_point time = now(state);
   const std::uint64_t key = key_of(component, message, where);
   auto it = state.repeats.find(key);
@@ -385,7 +385,7 @@ void configure(Options options) noexcept {
 }
 
 void write(Severity severity, std::string_view component, std::string_view message, Fields fields,
-           const std::source_location& where) noexcept {
+           Where where) noexcept {
   try {
     State& log = state();
     const std::lock_guard lock(log.mutex);

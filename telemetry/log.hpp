@@ -6,7 +6,6 @@
 #include <functional>
 #include <initializer_list>
 #include <optional>
-#include <source_location>
 #include <string>
 #include <string_view>
 
@@ -90,31 +89,41 @@ struct Field {
 };
 using Fields = std::initializer_list<Field>;
 
+/// A call site. std::source_location by another name: clang 14, which Debian 12 calls clang, has none with this
+/// library.
+struct Where {
+  const char* file;
+  int line;
+  static constexpr Where current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) noexcept {
+    return {file, line};
+  }
+};
+
 void write(Severity severity, std::string_view component, std::string_view message, Fields fields,
-           const std::source_location& where) noexcept;
+           Where where) noexcept;
 
 inline void trace(std::string_view component, std::string_view message, Fields fields = {},
-                  const std::source_location& where = std::source_location::current()) noexcept {
+                  Where where = Where::current()) noexcept {
   if (enabled(Severity::trace)) write(Severity::trace, component, message, fields, where);
 }
 inline void debug(std::string_view component, std::string_view message, Fields fields = {},
-                  const std::source_location& where = std::source_location::current()) noexcept {
+                  Where where = Where::current()) noexcept {
   if (enabled(Severity::debug)) write(Severity::debug, component, message, fields, where);
 }
 inline void info(std::string_view component, std::string_view message, Fields fields = {},
-                 const std::source_location& where = std::source_location::current()) noexcept {
+                 Where where = Where::current()) noexcept {
   if (enabled(Severity::info)) write(Severity::info, component, message, fields, where);
 }
 inline void warn(std::string_view component, std::string_view message, Fields fields = {},
-                 const std::source_location& where = std::source_location::current()) noexcept {
+                 Where where = Where::current()) noexcept {
   if (enabled(Severity::warn)) write(Severity::warn, component, message, fields, where);
 }
 inline void error(std::string_view component, std::string_view message, Fields fields = {},
-                  const std::source_location& where = std::source_location::current()) noexcept {
+                  Where where = Where::current()) noexcept {
   if (enabled(Severity::error)) write(Severity::error, component, message, fields, where);
 }
 inline void critical(std::string_view component, std::string_view message, Fields fields = {},
-                     const std::source_location& where = std::source_location::current()) noexcept {
+                     Where where = Where::current()) noexcept {
   if (enabled(Severity::critical)) write(Severity::critical, component, message, fields, where);
 }
 
