@@ -1,0 +1,48 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "channel/result.hpp"
+#include "telemetry/health.hpp"
+#include "telemetry/metrics.hpp"
+
+namespace logpipe {
+
+struct AdminOptions {
+  std::string listen;  ///< `127.0.0.1:9632`, `[::1]:9632`; port 0 takes a free one; empty: none
+  std::string socket;  ///< path of a unix socket, mode 0660; empty: none
+};
+
+/// What the endpoint shows. All of it outlives the endpoint; the functions are called on its thread.
+struct AdminSources {
+  MetricsRegistry* metrics{nullptr};
+  HealthTable* health{nullptr};
+  std::function<std::string()> status_json;  ///< GET /api/v1/status: the ledger and where things stand
+};
+
+/// The admin endpoint, GET and HEAD only: /metrics (Prometheus text or OpenMetrics, by Accept), /live, /ready, /health,
+/// /api/v1/status, and a line of help at /.
+/// Threads: one of its own per listener, started by start() and joined by the destructor.
+/// Limits: 64 connections per listener, idle ones are closed after 30 s, request bodies are refused.
+class AdminServer {
+ public:
+  static Result<std::unique_ptr<AdminServer>> start(const AdminOptions& options, AdminSources sources);
+  virtual ~AdminServer() = default;
+  /// Where it listens, as `http://127.0.0.1:43567` or `unix:/run/logpipe/admin.sock`.
+  virtual std::vector<std::string> addresses() const = 0;
+};
+
+/// Splits `HOST:PORT`; nullopt when it is not one. The host is a literal address; `loopback` tells whether it is local.
+struct ListenAddress {
+  std::string host;
+  unsigned short port{0};
+  bool loopback{false};
+  bool v6{false};
+};
+std::optional<ListenAddress> parse_listen_address(const std::string& text);
+
+}  // namespace logpipe

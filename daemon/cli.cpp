@@ -1,0 +1,218 @@
+#include "daemon/cli.hpp"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/diagnostics.hpp"
+#include "config/environment.hpp"
+#include "config/load.hpp"
+#include "config/suggest.hpp"
+#include "daemon/daemon.hpp"
+#include "daemon/exit_status.hpp"
+#include "daemon/filter_config.hpp"
+#include "daemon/settings.hpp"
+#include "daemon/version.hpp"
+#include "telemetry/log.hpp"
+
+namespace logpipe {
+
+namespace {
+
+struct Arguments {
+  std::vector<std::string> config;
+  bool once{false};
+  std::string ledger;
+  std::string log_level;
+  std::string log_format;
+  std::string color{"auto"};
+  bool quiet{false};
+  bool verbose{false};
+  FilterArguments filter;
+  std::string diagnostics_format{"text"};
+};
+
+bool color_wanted(const std::string& choice, int fd) {
+  if (choice == "always") return true;
+  if (choice == "never") return false;
+  const char* term = std::getenv("TERM");
+  const char* no_color = std::getenv("NO_COLOR");
+  return isatty(fd) == 1 && (no_color == nullptr || *no_color == '\0') && term != nullptr && std::string(term) != "dumb";
+}
+
+void configure_log(const Arguments& arguments, const LogSettings& settings) {
+  log::Options options;
+  options.severity = settings.level;
+  options.format = settings.format;
+  if (arguments.quiet) options.severity = log::Severity::error;
+  if (arguments.verbose) options.severity = log::Severity::debug;
+  if (const auto severity = log::parse_severity(arguments.log_level)) options.severity = *severity;
+  if (const auto format = log::parse_format(arguments.log_format)) options.format = *format;
+  if (arguments.color == "always") options.color = log::Color::always;
+  if (arguments.color == "never") options.color = log::Color::never;
+  log::configure(options);
+}
+
+/// Loads and decodes; reports everything that is wrong to stderr. Nothing when there are errors.
+std::optional<Settings> load_settings(const Arguments& arguments) {
+  config::Diagnostics diagnostics;
+  Settings settings;
+  try {
+    const config::ProcessEnvironment environment;
+    const config::Node root = arguments.config.empty()
+                                  ? filter_config(arguments.filter, color_wanted(arguments.color, STDOUT_FILENO))
+                                  : config::load(arguments.config, environment, diagnostics);
+    settings = decode_settings(root, diagnostics);
+  } catch (const config::Error& error) {
+    diagnostics = error.diagnostics();
+  }
+  const std::string text = arguments.diagnostics_format == "json"
+                               ? config::render_json(diagnostics)
+                               : config::render_text(diagnostics, color_wanted(arguments.color, STDERR_FILENO)
+                                                                      ? config::Color::on
+                                                                      : config::Color::off);
+  std::FILE* where = arguments.diagnostics_format == "json" ? stdout : stderr;
+  std::fputs(text.c_str(), where);
+  if (!diagnostics.ok()) return std::nullopt;
+  return settings;
+}
+
+int run(const Arguments& arguments, const CLI::App& app) {
+  if (arguments.config.empty() && arguments.filter.empty() && isatty(STDIN_FILENO) == 1) {
+    std::fprintf(stderr,
+                 "logpipe: nothing to do: no --config FILE, and stdin is a terminal.\n\n"
+                 "  logpipe --config FILE                                        run a pipeline\n"
+                 "  cmd | logpipe --parse auto --level warn --output pretty      filter what cmd writes\n\n"
+                 "`%s --help` lists everything.\n",
+                 app.get_name().c_str());
+    return kExitUsage;
+  }
+  std::optional<Settings> settings = load_settings(arguments);
+  if (!settings) return kExitConfig;
+  if (arguments.config.empty()) settings->log.level = log::Severity::warn;  // a filter is silent unless something is wrong
+  configure_log(arguments, settings->log);
+  RunRequest request;
+  request.once = arguments.once;
+  request.ledger_path = arguments.ledger;
+  if (!arguments.config.empty()) {
+    request.reload = [arguments] { return load_settings(arguments); };
+  }
+  return run_daemon(std::move(*settings), std::move(request));
+}
+
+int validate(const Arguments& arguments) {
+  const std::optional<Settings> settings = load_settings(arguments);
+  if (!settings) return kExitConfig;
+  if (arguments.diagnostics_format == "json") return kExitDone;
+  std::string files;
+  for (const std::string& file : arguments.config) files += (files.empty() ? "" : ", ") + file;
+  std::printf("%s: valid: %zu sources, %zu stages, %zu sinks\n%s", files.c_str(), settings->sources.size(),
+              settings->stages.size(), settings->sinks.size(), settings->memory_report().c_str());
+  return kExitDone;
+}
+
+void add_config_option(CLI::App& app, Arguments& arguments, bool required) {
+  CLI::Option* option = app.add_option("-c,--config", arguments.config,
+                                       "Configuration file; several are merged; `-` is stdin")
+                            ->envname("LOGPIPE_CONFIG")
+                            ->type_name("FILE")
+                            ->allow_extra_args(false);
+  if (required) option->required();
+}
+
+void add_run_options(CLI::App& app, Arguments& arguments) {
+  add_config_option(app, arguments, false);
+  app.add_flag("--once", arguments.once, "Read what is there, drain, exit");
+  app.add_option("--ledger", arguments.ledger, "Write the ledger (JSON) at the end; `-` is stdout")->type_name("FILE");
+  app.add_option("--log-level", arguments.log_level, "The program's own log")
+      ->check(CLI::IsMember({"trace", "debug", "info", "warn", "error", "critical", "off"}));
+  app.add_option("--log-format", arguments.log_format)->check(CLI::IsMember({"auto", "text", "json", "journal"}));
+  app.add_option("--color", arguments.color, "Colours: auto, always, never")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+  app.add_flag("-q,--quiet", arguments.quiet, "Log errors only");
+  app.add_flag("-v,--verbose", arguments.verbose, "Log more");
+
+  const std::string filter = "Filter (stdin to stdout, without a file)";
+  app.add_option("--parse", arguments.filter.parse, "How lines are understood: json, logfmt, auto")
+      ->check(CLI::IsMember({"json", "logfmt", "auto"}))
+      ->group(filter);
+  app.add_option("--level", arguments.filter.level, "Keep events of this level and above")
+      ->check([](const std::string& text) {
+        return level_from_name(text) ? std::string()
+                                     : "expected a level (trace debug info notice warn error critical alert fatal), got \"" +
+                                           text + "\"";
+      })
+      ->group(filter);
+  app.add_option("--set", arguments.filter.set, "Add a field; may be repeated")
+      ->type_name("NAME=VALUE")
+      ->check([](const std::string& text) {
+        const auto equals = text.find('=');
+        return equals != std::string::npos && equals > 0 ? std::string() : "expected NAME=VALUE, got \"" + text + "\"";
+      })
+      ->allow_extra_args(false)
+      ->group(filter);
+  app.add_option("--output", arguments.filter.output, "auto, raw, json, logfmt, pretty")
+      ->check(CLI::IsMember({"auto", "raw", "json", "logfmt", "pretty"}))
+      ->group(filter);
+}
+
+/// The closest of our flags and commands to what could not be understood.
+std::string suggestion(const std::vector<std::string>& unknown) {
+  static const std::vector<std::string_view> known{"--config",     "--once",  "--ledger", "--log-level", "--log-format",
+                                                   "--color",      "--quiet", "--verbose", "--parse",    "--level",
+                                                   "--set",        "--output", "--help",   "--version",  "--format",
+                                                   "run",          "validate"};
+  for (const std::string& word : unknown) {
+    const auto best = config::suggest(word.substr(0, word.find('=')), known);
+    if (!best.empty()) return "did you mean " + std::string(best) + "?";
+  }
+  return {};
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) try {
+  Arguments arguments;
+  CLI::App app{"A streaming log pipeline: sources, stages, sinks.", "logpipe"};
+  app.set_version_flag("-V,--version", std::string("logpipe ") + kVersion);
+  app.footer("Exit status: 0 done; 64 command line; 78 configuration; 73 state directory; 74 a source or sink failed;\n"
+             "75 drain deadline passed; 70 ledger violated; 1 anything else. Manual: docs/ of the source tree.");
+  add_run_options(app, arguments);
+  app.require_subcommand(0, 1);
+  CLI::App* run_command = app.add_subcommand("run", "Run a pipeline (the default)");
+  add_run_options(*run_command, arguments);
+  CLI::App* validate_command = app.add_subcommand("validate", "Check a configuration and say what it can take");
+  add_config_option(*validate_command, arguments, true);
+  validate_command->add_option("--format", arguments.diagnostics_format, "How findings are printed: text, json")
+      ->check(CLI::IsMember({"text", "json"}));
+  validate_command->add_option("--color", arguments.color)->check(CLI::IsMember({"auto", "always", "never"}));
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);  // --help, --version
+    std::fprintf(stderr, "logpipe: %s\n", error.what());
+    const std::string hint = suggestion(app.remaining(true));
+    if (!hint.empty()) std::fprintf(stderr, "%s\n", hint.c_str());
+    std::fputs("`logpipe --help` lists everything.\n", stderr);
+    return kExitUsage;
+  }
+  if (!arguments.config.empty() && !arguments.filter.empty()) {
+    std::fputs("logpipe: --parse, --level, --set and --output make a filter of their own; they do not go with --config.\n",
+               stderr);
+    return kExitUsage;
+  }
+  if (validate_command->parsed()) return validate(arguments);
+  return run(arguments, app);
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "logpipe: %s\n", error.what());
+  return kExitOther;
+}
+
+}  // namespace logpipe

@@ -1,0 +1,200 @@
+#include "daemon/control.hpp"
+
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "channel/assert.hpp"
+#include "telemetry/log.hpp"
+
+namespace logpipe {
+
+namespace {
+
+constexpr std::chrono::milliseconds kIdleTick{10000};   // suppressed log lines are reported this late at most
+constexpr std::chrono::milliseconds kStatusTick{1000};  // under a service manager
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2}) sigaddset(&set, number);
+  return set;
+}
+
+const char* name_of_signal(int number) {
+  switch (number) {
+    case SIGTERM: return "SIGTERM";
+    case SIGINT: return "SIGINT";
+    case SIGHUP: return "SIGHUP";
+    case SIGUSR1: return "SIGUSR1";
+    default: return "SIGUSR2";
+  }
+}
+
+}  // namespace
+
+Control::Control(ControlHooks hooks) : hooks_(std::move(hooks)) {
+  const sigset_t set = handled_signals();
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  signal(SIGPIPE, SIG_IGN);  // a reader that has gone is an error of the write
+  signals_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+  wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  LOGPIPE_ASSERT(signals_ >= 0 && wake_ >= 0);
+}
+
+Control::~Control() {
+  ::close(signals_);
+  ::close(wake_);
+}
+
+void Control::begin_generation(Cancel intake, Cancel run, std::chrono::nanoseconds drain_timeout) {
+  MutexLock lock(mutex_);
+  intake_ = intake;
+  run_ = run;
+  drain_timeout_ = drain_timeout;
+  deadline_.reset();
+  aborted_ = false;
+  if (!stop_) return;
+  deadline_ = std::chrono::steady_clock::now() + drain_timeout_;
+  lock.unlock();
+  intake.cancel("stop requested");
+}
+
+Control::End Control::end_generation() {
+  MutexLock lock(mutex_);
+  intake_.reset();
+  run_.reset();
+  deadline_.reset();
+  const bool reload = std::exchange(reload_, false);
+  if (stop_) return End::stopped;
+  return reload ? End::reload : End::ended;
+}
+
+bool Control::stop_requested() const {
+  MutexLock lock(mutex_);
+  return stop_;
+}
+
+bool Control::aborted() const {
+  MutexLock lock(mutex_);
+  return aborted_;
+}
+
+void Control::announce_ready() {
+  {
+    MutexLock lock(mutex_);
+    ready_ = true;
+  }
+  notifier_.ready(hooks_.status_line());
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
+}
+
+void Control::quit() {
+  {
+    MutexLock lock(mutex_);
+    quit_ = true;
+  }
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
+}
+
+int Control::wait_ms() const {
+  MutexLock lock(mutex_);
+  std::chrono::milliseconds wait = kIdleTick;
+  if (ready_ && notifier_.active()) {
+    wait = std::min(kStatusTick, notifier_.watchdog_interval().value_or(kStatusTick));
+  }
+  if (deadline_) {
+    const auto left = *deadline_ - std::chrono::steady_clock::now();
+    wait = std::min(wait, std::chrono::ceil<std::chrono::milliseconds>(std::max(left, left.zero())));
+  }
+  return static_cast<int>(wait.count());
+}
+
+void Control::loop() {
+  for (;;) {
+    pollfd fds[] = {{signals_, POLLIN, 0}, {wake_, POLLIN, 0}};
+    ::poll(fds, 2, wait_ms());
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t drained = ::read(wake_, &count, sizeof(count));
+    signalfd_siginfo info{};
+    while (::read(signals_, &info, sizeof(info)) == sizeof(info)) on_signal(static_cast<int>(info.ssi_signo));
+    {
+      MutexLock lock(mutex_);
+      if (quit_) return;
+    }
+    tick();
+  }
+}
+
+void Control::on_signal(int number) {
+  switch (number) {
+    case SIGTERM:
+    case SIGINT: request_stop(name_of_signal(number)); break;
+    case SIGHUP: request_reload(); break;
+    case SIGUSR1: hooks_.report(); break;
+    default: log::info("daemon", "log level changed", {{"level", log::name(log::toggle_verbose())}}); break;
+  }
+}
+
+void Control::request_stop(const char* name) {
+  MutexLock lock(mutex_);
+  if (stop_) {
+    lock.unlock();
+    abort_run("a second signal asked to stop at once");
+    return;
+  }
+  stop_ = true;
+  deadline_ = std::chrono::steady_clock::now() + drain_timeout_;
+  const std::optional<Cancel> intake = intake_;
+  lock.unlock();
+  log::info("daemon", "stopping: reading nothing new, delivering what was read", {{"signal", name}});
+  notifier_.stopping("draining");
+  if (intake) intake->cancel(std::string("stopped by ") + name);
+}
+
+void Control::request_reload() {
+  if (stop_requested() || !hooks_.reload()) return;
+  notifier_.reloading("reloading");
+  MutexLock lock(mutex_);
+  reload_ = true;
+  deadline_ = std::chrono::steady_clock::now() + drain_timeout_;
+  const std::optional<Cancel> intake = intake_;
+  lock.unlock();
+  if (intake) intake->cancel("reload");
+}
+
+void Control::abort_run(const std::string& cause) {
+  MutexLock lock(mutex_);
+  deadline_.reset();
+  if (aborted_ || !run_) return;
+  aborted_ = true;
+  const std::optional<Cancel> run = run_;
+  lock.unlock();
+  log::warn("daemon", "stopping at once, what is left stays uncommitted", {{"cause", cause}});
+  run->cancel(cause);
+}
+
+void Control::tick() {
+  MutexLock lock(mutex_);
+  const bool expired = deadline_ && std::chrono::steady_clock::now() >= *deadline_;
+  const bool draining = deadline_.has_value();
+  const bool ready = ready_;
+  lock.unlock();
+  if (expired) abort_run("the drain deadline has passed");
+  log::report_suppressed(log::Report::expired);
+  if (!ready || !notifier_.active()) return;
+  const std::uint64_t progress = hooks_.progress();
+  if (notifier_.watchdog_interval() && hooks_.healthy()) notifier_.watchdog();
+  if (draining && progress != last_progress_) notifier_.extend_timeout(std::chrono::seconds(5));
+  last_progress_ = progress;
+  notifier_.status(hooks_.status_line());
+}
+
+}  // namespace logpipe

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "channel/context.hpp"
+#include "channel/mutex.hpp"
+#include "channel/result.hpp"
+#include "daemon/notify.hpp"
+
+namespace logpipe {
+
+/// What the control loop does on somebody's behalf; all called on its thread.
+struct ControlHooks {
+  std::function<bool()> reload;                 ///< SIGHUP: validate and prepare; true: end this generation for the next
+  std::function<void()> report;                 ///< SIGUSR1: a status block to the log
+  std::function<std::string()> status_line;     ///< for the service manager
+  std::function<std::uint64_t()> progress;      ///< grows while anything moves
+  std::function<bool()> healthy;                ///< false: no thread may be reported alive to the watchdog
+};
+
+/// Signals, deadlines and the service manager, on one thread: the first SIGTERM or SIGINT cancels the intake, after the drain
+/// timeout or at a second signal everything is cancelled; SIGHUP reloads; SIGUSR1 reports; SIGUSR2 changes the log level.
+/// Threads: the constructor before any other thread starts (it blocks the signals for all of them); loop() on a thread of its own;
+/// the rest from any.
+class Control {
+ public:
+  explicit Control(ControlHooks hooks);
+  ~Control();
+  Control(const Control&) = delete;
+  Control& operator=(const Control&) = delete;
+
+  /// The contexts of the generation that runs from now on; if a stop was asked for meanwhile its intake is cancelled at once.
+  void begin_generation(Cancel intake, Cancel run, std::chrono::nanoseconds drain_timeout);
+  /// It has ended. What came: a stop (or nothing) or a reload.
+  enum class End : std::uint8_t { ended, stopped, reload };
+  End end_generation();
+
+  bool stop_requested() const;
+  /// A drain deadline or a second signal has cancelled the run context.
+  bool aborted() const;
+
+  /// Until quit(). Wakes for signals, deadlines and, under a service manager, every watchdog interval.
+  void loop();
+  void quit();
+
+  /// Says READY=1 and begins the regular reports.
+  void announce_ready();
+  const ServiceNotifier& notifier() const noexcept { return notifier_; }
+
+ private:
+  void on_signal(int number);
+  void request_stop(const char* name);
+  void request_reload();
+  void abort_run(const std::string& cause);
+  void tick();
+  int wait_ms() const;
+
+  const ControlHooks hooks_;
+  const ServiceNotifier notifier_;
+  int signals_{-1};
+  int wake_{-1};
+
+  // A mutex, not a channel: three flags that main and the control thread exchange a few times in a process's life.
+  mutable Mutex mutex_;
+  std::optional<Cancel> intake_ LOGPIPE_GUARDED_BY(mutex_);
+  std::optional<Cancel> run_ LOGPIPE_GUARDED_BY(mutex_);
+  std::chrono::nanoseconds drain_timeout_ LOGPIPE_GUARDED_BY(mutex_){};
+  std::optional<SteadyTime> deadline_ LOGPIPE_GUARDED_BY(mutex_);
+  bool stop_ LOGPIPE_GUARDED_BY(mutex_){false};
+  bool reload_ LOGPIPE_GUARDED_BY(mutex_){false};
+  bool aborted_ LOGPIPE_GUARDED_BY(mutex_){false};
+  bool quit_ LOGPIPE_GUARDED_BY(mutex_){false};
+  bool ready_ LOGPIPE_GUARDED_BY(mutex_){false};
+  std::uint64_t last_progress_{0};  // control thread only
+};
+
+}  // namespace logpipe

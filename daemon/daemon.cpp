@@ -1,0 +1,259 @@
+#include "daemon/daemon.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "channel/mutex.hpp"
+#include "channel/task_group.hpp"
+#include "daemon/admin.hpp"
+#include "daemon/builder.hpp"
+#include "daemon/control.hpp"
+#include "daemon/exit_status.hpp"
+#include "daemon/pipeline.hpp"
+#include "daemon/version.hpp"
+#include "telemetry/log.hpp"
+#include "telemetry/process.hpp"
+
+namespace logpipe {
+
+namespace {
+
+constexpr std::chrono::seconds kStallLimit{60};
+
+std::string amount_text(const Amount& amount) { return std::to_string(amount.events) + " events"; }
+
+/// One process: the state directory, the admin endpoint, the control thread, and one pipeline after the other.
+class Daemon {
+ public:
+  Daemon(Settings settings, RunRequest request)
+      : settings_(std::move(settings)),
+        request_(std::move(request)),
+        health_(kStallLimit),
+        blocks_(settings_.memory.value),
+        control_(ControlHooks{
+            .reload = [this] { return prepare_reload(); },
+            .report = [this] { log::info("daemon", "status", {{"ledger", snapshot().to_table()}}); },
+            .status_line = [this] { return status_line(); },
+            .progress = [this] { return health_.beats(); },
+            .healthy = [this] { return health_.stalled(kStallLimit).empty(); },
+        }) {}
+
+  int run() {
+    auto store = CheckpointStore::open({settings_.state_dir, settings_.checkpoint_interval_ms()});
+    if (!store) {
+      log::critical("state_dir", store.error().message);
+      return kExitState;
+    }
+    store_ = std::move(*store);
+    if (Status status = start_admin(); !status) {
+      log::critical("admin", status.error().message);
+      return exit_status_of(status.error());
+    }
+    watch_process();
+
+    auto [background, stop_background] = with_cancel(Context::background());
+    TaskGroup threads(background);
+    threads.spawn("control", [this] { control_.loop(); });
+    threads.spawn("checkpoints", [this, ctx = background] { return store_->run(ctx); });
+
+    int status = run_generations();
+
+    if (Status committed = store_->commit(); !committed) {
+      log::error("state_dir", "the last checkpoint could not be written", {{"error", committed.error().message}});
+      if (status == kExitDone) status = kExitState;
+    }
+    control_.quit();
+    stop_background.cancel("the process ends");
+    if (Status ended = threads.wait(); !ended && status == kExitDone) {
+      log::error("daemon", ended.error().message);
+      status = kExitOther;
+    }
+    return finish(status);
+  }
+
+ private:
+  Status start_admin() {
+    if (!settings_.admin) return {};
+    AdminSources sources{&metrics_, &health_, [this] { return snapshot().to_json(); }};
+    auto server = AdminServer::start({settings_.admin->listen, settings_.admin->socket.string()}, std::move(sources));
+    if (!server) return fail(server.error());
+    admin_ = std::move(*server);
+    for (const std::string& address : admin_->addresses()) log::info("admin", "listening", {{"address", address}});
+    return {};
+  }
+
+  void watch_process() {
+    process_metrics_ = register_process_metrics(metrics_, {.version = kVersion, .revision = {}});
+    process_metrics_.push_back(metrics_.gauge_callback({"logpipe_memory_used_bytes", "Bytes charged to the memory budget."},
+                                                      {}, [this] { return static_cast<double>(blocks_.used()); }));
+    process_metrics_.push_back(metrics_.gauge_callback({"logpipe_memory_budget_bytes", "The memory budget."}, {},
+                                                      [this] { return static_cast<double>(blocks_.budget()); }));
+    process_metrics_.push_back(metrics_.counter_callback(
+        {"logpipe_memory_blocked_seconds_total", "Time that sources waited for room in the memory budget."}, {},
+        [this] { return blocks_.blocked_seconds(); }));
+    process_metrics_.push_back(metrics_.counter_callback({"logpipe_checkpoint_commits_total", "Checkpoints written."}, {},
+                                                        [this] { return static_cast<double>(store_->commits()); }));
+    process_metrics_.push_back(
+        metrics_.counter_callback({"logpipe_checkpoint_failures_total", "Checkpoints that could not be written."}, {},
+                                  [this] { return static_cast<double>(store_->commit_failures()); }));
+  }
+
+  int run_generations() {
+    for (bool first = true;; first = false) {
+      auto ledger = std::make_shared<Ledger>();
+      auto plan = build_plan(settings_, {.blocks = &blocks_,
+                                         .checkpoints = store_.get(),
+                                         .metrics = &metrics_,
+                                         .health = &health_,
+                                         .account = &ledger->pipeline(kMainPipeline),
+                                         .once = request_.once});
+      if (!plan) {
+        log::critical("daemon", plan.error().message);
+        return exit_status_of(plan.error());
+      }
+      {
+        MutexLock lock(mutex_);
+        ledger_ = ledger;
+      }
+      auto [run, cancel_run] = with_cancel(Context::background());
+      auto [intake, cancel_intake] = with_cancel(run);
+      Pipeline pipeline(std::move(*plan), {&blocks_, &metrics_, &health_, &ledger->pipeline(kMainPipeline)});
+      control_.begin_generation(cancel_intake, cancel_run, settings_.drain_timeout);
+      health_.set_phase(Phase::running);
+      control_.announce_ready();
+      log::info("daemon", first ? "running" : "reloaded");
+
+      const Status ended = pipeline.run(intake, run);
+
+      const bool aborted = control_.aborted();
+      const Control::End how = control_.end_generation();
+      health_.set_phase(how == Control::End::reload ? Phase::reloading : Phase::draining);
+      if (Status committed = store_->commit(); !committed) {
+        log::error("state_dir", "a checkpoint could not be written", {{"error", committed.error().message}});
+      }
+      {
+        MutexLock lock(mutex_);
+        past_.add(ledger->snapshot());
+        ledger_.reset();
+      }
+      if (const int status = status_of(ended, aborted); status != kExitDone || how != Control::End::reload) return status;
+      MutexLock lock(mutex_);
+      settings_ = std::move(*next_settings_);
+      next_settings_.reset();
+    }
+  }
+
+  static int status_of(const Status& ended, bool aborted) {
+    if (aborted) return kExitUndrained;
+    if (ended) return kExitDone;
+    if (ended.error().kind == ErrorKind::closed) {
+      log::debug("daemon", "the reader of the output has gone", {{"error", ended.error().message}});
+      return kExitDone;
+    }
+    log::critical("daemon", ended.error().message);
+    return exit_status_of(ended.error());
+  }
+
+  bool prepare_reload() {
+    if (!request_.reload) {
+      log::warn("daemon", "nothing to reload: the pipeline came from the command line");
+      return false;
+    }
+    std::optional<Settings> next = request_.reload();
+    if (!next) {
+      log::error("daemon", "the new configuration has errors; the old one stays");
+      return false;
+    }
+    MutexLock lock(mutex_);
+    if (const char* fixed = settings_.needs_restart(*next)) {
+      lock.unlock();
+      log::error("daemon", "this option changes only with a restart; the old configuration stays", {{"option", fixed}});
+      return false;
+    }
+    next_settings_ = std::move(next);
+    return true;
+  }
+
+  LedgerSnapshot snapshot() const {
+    MutexLock lock(mutex_);
+    LedgerSnapshot all = past_;
+    if (ledger_) all.add(ledger_->snapshot());
+    return all;
+  }
+
+  std::string status_line() const {
+    Amount received;
+    Amount delivered;
+    const LedgerSnapshot now = snapshot();
+    for (const auto& pipeline : now.pipelines) {
+      received += pipeline.received;
+      for (const auto& sink : pipeline.sinks) delivered += sink.delivered;
+    }
+    return amount_text(received) + " received, " + std::to_string(delivered.events) + " delivered, " +
+           std::to_string(now.in_flight().events) + " in flight";
+  }
+
+  int finish(int status) {
+    const LedgerSnapshot ledger = snapshot();
+    if (!request_.ledger_path.empty()) {
+      if (Status written = write_ledger(ledger.to_json()); !written) {
+        log::error("ledger", written.error().message);
+        if (status == kExitDone) status = kExitOther;
+      }
+    }
+    if (!ledger.balanced) {
+      log::critical("ledger", "events are unaccounted for; please report this", {{"ledger", ledger.to_json()}});
+      return kExitLedger;
+    }
+    log::info("daemon", "ended", {{"status", status}, {"summary", status_line()}});
+    log::report_suppressed(log::Report::all);
+    return status;
+  }
+
+  Status write_ledger(const std::string& text) const {
+    const bool to_stdout = request_.ledger_path == "-";
+    const int fd = to_stdout ? STDOUT_FILENO
+                             : ::open(request_.ledger_path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) return fail(Error::from_errno(errno, "open " + request_.ledger_path));
+    Status result;
+    for (std::size_t done = 0; done < text.size();) {
+      const ssize_t n = ::write(fd, text.data() + done, text.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) {
+        result = fail(Error::from_errno(errno, "write " + request_.ledger_path));
+        break;
+      }
+      done += static_cast<std::size_t>(n);
+    }
+    if (!to_stdout) ::close(fd);
+    return result;
+  }
+
+  Settings settings_;  // main thread; replaced between generations under mutex_
+  const RunRequest request_;
+  MetricsRegistry metrics_;
+  HealthTable health_;
+  BlockPool blocks_;
+  Control control_;
+  std::unique_ptr<CheckpointStore> store_;
+  std::vector<MetricCallback> process_metrics_;
+
+  // A mutex, not a channel: the admin and control threads look at the ledger whenever somebody asks.
+  mutable Mutex mutex_;
+  std::shared_ptr<Ledger> ledger_ LOGPIPE_GUARDED_BY(mutex_);
+  LedgerSnapshot past_ LOGPIPE_GUARDED_BY(mutex_);
+  std::optional<Settings> next_settings_ LOGPIPE_GUARDED_BY(mutex_);
+
+  std::unique_ptr<AdminServer> admin_;  // last: it reads all of the above
+};
+
+}  // namespace
+
+int run_daemon(Settings settings, RunRequest request) { return Daemon(std::move(settings), std::move(request)).run(); }
+
+}  // namespace logpipe

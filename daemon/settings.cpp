@@ -1,0 +1,252 @@
+#include "daemon/settings.hpp"
+
+#include <algorithm>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "daemon/admin.hpp"
+#include "event/block.hpp"
+
+namespace logpipe {
+
+using config::Bytes;
+using config::Decoder;
+using config::Diagnostics;
+using config::Node;
+using config::Object;
+
+namespace {
+
+/// Workers of the pool when no stage asks for a number: all cores, but not so many that a small job fills a large machine.
+constexpr std::size_t kWorkersByDefault = 4;
+/// What a worker's events, edits and tape take at worst: a block of nothing but line ends.
+constexpr std::uint64_t kWorkerBytes = 20ull * 1024 * 1024;
+constexpr std::uint64_t kFixedBytes = 16ull * 1024 * 1024;
+
+/// The components as they stand in the file, before anybody knows their types.
+struct Components {
+  std::vector<config::Named<Node>> sources;
+  std::vector<config::NamedChoice> stages;
+  std::vector<config::Named<Node>> sinks;
+};
+
+const config::Schema<Components>& schema_of(config::Tag<Components>) {
+  static const auto schema =
+      config::Schema<Components>("Components")
+          .optional("sources", &Components::sources, "Where events come from, by name. None: stdin.")
+          .optional("stages", &Components::stages, "What happens to events, in order.")
+          .optional("sinks", &Components::sinks, "Where events go, by name. None: stdout.");
+  return schema;
+}
+
+struct SourceCommon {
+  config::Located<std::string> type;
+};
+const config::Schema<SourceCommon>& schema_of(config::Tag<SourceCommon>) {
+  static const auto schema = config::Schema<SourceCommon>("Every source").required("type", &SourceCommon::type, "Which source it is.");
+  return schema;
+}
+
+struct SinkCommon {
+  config::Located<std::string> type;
+  config::Located<std::string> when;
+  std::optional<QueueSettings> queue;
+};
+const config::Schema<SinkCommon>& schema_of(config::Tag<SinkCommon>) {
+  static const auto schema =
+      config::Schema<SinkCommon>("Every sink")
+          .required("type", &SinkCommon::type, "Which sink it is.")
+          .optional("when", &SinkCommon::when,
+                    "Only events for which this holds, such as `level >= error`. The others count as discarded here.")
+          .optional("queue", &SinkCommon::queue, "Bound of the queue in front of this sink, in place of the general one.");
+  return schema;
+}
+
+template <class Entry>
+std::vector<std::string_view> names_of(std::span<const Entry> registry) {
+  std::vector<std::string_view> names;
+  for (const Entry& entry : registry) names.push_back(entry.name);
+  return names;
+}
+
+Decoder component(Diagnostics& diagnostics, const Node& node, const std::string& kind, const std::string& name) {
+  return Decoder(node, diagnostics, kind + "." + name);
+}
+
+/// Reports an unknown `type:` at the place where it was written.
+template <class Entry>
+void unknown_type(const Decoder& decoder, std::string_view kind, const config::Located<std::string>& type,
+                  std::span<const Entry> registry) {
+  const std::vector<std::string_view> known = names_of(registry);
+  if (const Node* node = decoder.node().find("type")) {
+    Decoder(*node, decoder.diagnostics(), decoder.path_of("type")).unknown_name(kind, *type, known);
+  }
+}
+
+void decode_source(const config::Named<Node>& named, Diagnostics& diagnostics, Settings& settings) {
+  const Decoder decoder = component(diagnostics, named.value, "sources", named.name);
+  Object object(decoder);
+  SourceCommon common;
+  if (!object.take(common)) return;
+  const SourceEntry* entry = find_source(*common.type);
+  if (entry == nullptr) return unknown_type(decoder, "source type", common.type, source_registry());
+  std::shared_ptr<const SourcePlan> plan = entry->decode(object);
+  object.finish();
+  settings.sources.push_back({named.name, std::move(plan)});
+}
+
+void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Settings& settings) {
+  const Decoder decoder = component(diagnostics, named.value, "sinks", named.name);
+  Object object(decoder);
+  SinkCommon common;
+  const bool usable = object.take(common);
+  if (common.type->empty()) return;
+  const SinkEntry* entry = find_sink(*common.type);
+  if (entry == nullptr) return unknown_type(decoder, "sink type", common.type, sink_registry());
+  Settings::SinkSettings sink{named.name, entry->decode(object), std::nullopt, common.queue.value_or(settings.queue)};
+  object.finish();
+  if (usable && !common.when->empty()) {
+    LevelCondition::Problem problem;
+    sink.when = LevelCondition::parse(*common.when, &problem);
+    if (!sink.when) {
+      diagnostics.error_within(common.when.mark, problem.offset, problem.length, common.when.path, problem.message,
+                               problem.hint, config::Code::expression);
+    }
+  }
+  settings.sinks.push_back(std::move(sink));
+}
+
+void decode_stages(const std::vector<config::NamedChoice>& stages, Diagnostics& diagnostics, Settings& settings) {
+  std::map<std::string, int> seen;
+  for (std::size_t i = 0; i < stages.size(); ++i) {
+    const config::NamedChoice& choice = stages[i];
+    const std::string path = "stages[" + std::to_string(i) + "]";
+    const StageEntry* entry = find_stage(choice.name);
+    if (entry == nullptr) {
+      Node name = Node::scalar(choice.name, choice.mark);
+      Decoder(name, diagnostics, path).unknown_name("stage", choice.name, names_of(stage_registry()));
+      continue;
+    }
+    Decoder decoder(choice.options, diagnostics, path + "." + choice.name);
+    std::shared_ptr<const StagePlan> plan = entry->decode(decoder);
+    const int number = ++seen[choice.name];
+    settings.stages.push_back(
+        {number == 1 ? choice.name : choice.name + "-" + std::to_string(number), std::move(plan)});
+  }
+}
+
+Node map_of_type(const std::string& type) {
+  Node map = Node::map();
+  map.entries.push_back({"type", {}, Node::scalar(type)});
+  return map;
+}
+
+void size_pool(Settings& settings) {
+  const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
+  settings.pool.workers = 0;
+  for (const auto& stage : settings.stages) {
+    if (!stage.plan) continue;
+    if (const std::optional<PoolRequest> request = stage.plan->pool()) {
+      settings.pool.workers = std::max(settings.pool.workers, request->workers);
+      if (request->order == Order::none) settings.pool.order = Order::none;
+    }
+  }
+  if (settings.pool.workers == 0) settings.pool.workers = std::min(cores, kWorkersByDefault);
+}
+
+}  // namespace
+
+const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>) {
+  static const auto schema = config::Schema<QueueSettings>("Queue")
+                                 .optional("max_events", &QueueSettings::max_events, "Events that may wait.")
+                                 .range(std::uint64_t{1}, std::uint64_t{10000000})
+                                 .optional("max_bytes", &QueueSettings::max_bytes, "Bytes of memory that may wait.")
+                                 .range(Bytes(4096), Bytes(64ull << 30));
+  return schema;
+}
+
+const config::Schema<AdminSettings>& schema_of(config::Tag<AdminSettings>) {
+  static const auto schema =
+      config::Schema<AdminSettings>("Admin endpoint")
+          .optional("listen", &AdminSettings::listen, "ADDRESS:PORT for HTTP; port 0 takes a free one and logs it.")
+          .check(
+              &AdminSettings::listen, [](const std::string& text) { return parse_listen_address(text).has_value(); },
+              "an address and a port such as 127.0.0.1:9632")
+          .optional("socket", &AdminSettings::socket, "Path of a unix socket with the same endpoint, mode 0660.")
+          .optional("allow_remote", &AdminSettings::allow_remote,
+                    "Allows an address that other machines can reach. There is no authentication.")
+          .verify_with([](const AdminSettings& admin, Decoder& decoder) {
+            const auto address = parse_listen_address(admin.listen);
+            if (address && !address->loopback && !admin.allow_remote) {
+              decoder.error_at("listen", "this address can be reached from other machines",
+                               "listen on 127.0.0.1, or write allow_remote: true if that is meant", config::Code::conflict);
+            }
+            if (admin.listen.empty() && admin.socket.empty()) {
+              decoder.error("expected listen or socket", "leave `admin` out for no endpoint", config::Code::missing_option);
+            }
+          });
+  return schema;
+}
+
+const config::Schema<LogSettings>& schema_of(config::Tag<LogSettings>) {
+  static const auto schema = config::Schema<LogSettings>("The program's own log, on stderr")
+                                 .optional("level", &LogSettings::level, "Less severe lines are not written.")
+                                 .optional("format", &LogSettings::format, "How a line looks.");
+  return schema;
+}
+
+const config::Schema<ProcessSettings>& schema_of(config::Tag<ProcessSettings>) {
+  static const auto schema =
+      config::Schema<ProcessSettings>("Process")
+          .optional("state_dir", &ProcessSettings::state_dir,
+                    "Directory for checkpoints, locked by one process. None: nothing is remembered over a restart.")
+          .optional("memory", &ProcessSettings::memory, "Budget in bytes for everything that is being worked on.")
+          .range(Bytes(4ull << 20), Bytes(1ull << 40))
+          .optional("drain_timeout", &ProcessSettings::drain_timeout,
+                    "How long a stop may take to deliver what was read; the rest is read again next time.")
+          .range(config::Duration(std::chrono::milliseconds(1)), config::Duration(std::chrono::hours(24)))
+          .optional("checkpoint_interval", &ProcessSettings::checkpoint_interval, "Group commit of the journal.")
+          .range(config::Duration(std::chrono::milliseconds(1)), config::Duration(std::chrono::hours(1)))
+          .optional("queue", &ProcessSettings::queue, "Bound of the queue in front of every sink that names none.")
+          .optional("admin", &ProcessSettings::admin, "The admin endpoint. None: no endpoint.")
+          .optional("log", &ProcessSettings::log, "The program's own log.");
+  return schema;
+}
+
+Settings decode_settings(const Node& root, Diagnostics& diagnostics) {
+  Settings settings;
+  Components components;
+  Object object(Decoder(root, diagnostics));
+  object.take(static_cast<ProcessSettings&>(settings));
+  object.take(components);
+  object.finish();
+
+  for (const auto& source : components.sources) decode_source(source, diagnostics, settings);
+  decode_stages(components.stages, diagnostics, settings);
+  for (const auto& sink : components.sinks) decode_sink(sink, diagnostics, settings);
+  if (components.sources.empty()) decode_source({"stdin", {}, map_of_type("stdin")}, diagnostics, settings);
+  if (components.sinks.empty()) decode_sink({"stdout", {}, map_of_type("stdout")}, diagnostics, settings);
+  size_pool(settings);
+  return settings;
+}
+
+const char* Settings::needs_restart(const Settings& next) const {
+  if (state_dir != next.state_dir) return "state_dir";
+  if (memory.value != next.memory.value) return "memory";
+  if (checkpoint_interval != next.checkpoint_interval) return "checkpoint_interval";
+  const auto same_admin = [](const AdminSettings& a, const AdminSettings& b) {
+    return a.listen == b.listen && a.socket == b.socket;
+  };
+  if (admin.has_value() != next.admin.has_value() || (admin && !same_admin(*admin, *next.admin))) return "admin";
+  return nullptr;
+}
+
+std::string Settings::memory_report() const {
+  const std::uint64_t workers = pool.workers * kWorkerBytes;
+  return "memory at worst: " + config::print_bytes(memory.value + workers + kFixedBytes) + " (budget " +
+         config::print_bytes(memory) + ", " + std::to_string(pool.workers) + " workers " + config::print_bytes(workers) +
+         ", program " + config::print_bytes(kFixedBytes) + ")\n";
+}
+
+}  // namespace logpipe

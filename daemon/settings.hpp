@@ -1,0 +1,109 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "channel/worker_pool.hpp"
+#include "config/schema.hpp"
+#include "event/level_condition.hpp"
+#include "sinks/registry.hpp"
+#include "sources/registry.hpp"
+#include "stages/registry.hpp"
+#include "telemetry/log.hpp"
+
+namespace logpipe {
+
+/// The only pipeline of a configuration without `pipelines:`.
+inline constexpr char kMainPipeline[] = "main";
+
+/// Bound of the queue in front of a sink.
+struct QueueSettings {
+  std::uint64_t max_events{100000};
+  config::Bytes max_bytes{16 * 1024 * 1024};
+};
+const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>);
+
+struct AdminSettings {
+  std::string listen;
+  std::filesystem::path socket;
+  bool allow_remote{false};
+};
+const config::Schema<AdminSettings>& schema_of(config::Tag<AdminSettings>);
+
+struct LogSettings {
+  log::Severity level{log::Severity::info};
+  log::Format format{log::Format::automatic};
+};
+const config::Schema<LogSettings>& schema_of(config::Tag<LogSettings>);
+
+template <>
+struct config::EnumNames<log::Severity> {
+  static constexpr EnumName<log::Severity> values[] = {
+      {"trace", log::Severity::trace},       {"debug", log::Severity::debug},
+      {"info", log::Severity::info},         {"warn", log::Severity::warn},
+      {"error", log::Severity::error},       {"critical", log::Severity::critical},
+      {"off", log::Severity::off},
+  };
+};
+template <>
+struct config::EnumNames<log::Format> {
+  static constexpr EnumName<log::Format> values[] = {
+      {"auto", log::Format::automatic, "journal when stderr is the journal's stream, else text"},
+      {"text", log::Format::text},
+      {"json", log::Format::json, "one object per line"},
+      {"journal", log::Format::journal, "text with sd-daemon priority prefixes"},
+  };
+};
+
+/// The top of a configuration file, apart from the components.
+struct ProcessSettings {
+  std::filesystem::path state_dir;
+  config::Bytes memory{256ull * 1024 * 1024};
+  config::Duration drain_timeout{std::chrono::seconds(30)};
+  config::Duration checkpoint_interval{std::chrono::milliseconds(200)};
+  QueueSettings queue;
+  std::optional<AdminSettings> admin;
+  LogSettings log;
+};
+const config::Schema<ProcessSettings>& schema_of(config::Tag<ProcessSettings>);
+
+/// A whole configuration, decoded and checked, with nothing opened yet but lookup tables.
+struct Settings : ProcessSettings {
+  struct SourceSettings {
+    std::string name;
+    std::shared_ptr<const SourcePlan> plan;
+  };
+  struct StageSettings {
+    std::string name;
+    std::shared_ptr<const StagePlan> plan;
+  };
+  struct SinkSettings {
+    std::string name;
+    std::shared_ptr<const SinkPlan> plan;
+    std::optional<LevelCondition> when;
+    QueueSettings queue;
+  };
+
+  std::vector<SourceSettings> sources;
+  std::vector<StageSettings> stages;
+  std::vector<SinkSettings> sinks;
+  WorkerPoolOptions pool;
+
+  std::chrono::milliseconds checkpoint_interval_ms() const {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(checkpoint_interval);
+  }
+  /// The first option that differs and cannot change while running; null when none does.
+  const char* needs_restart(const Settings& next) const;
+  /// The most memory this configuration can take, in words and numbers, one per line; for `validate`.
+  std::string memory_report() const;
+};
+
+/// Decodes a whole tree. What is wrong goes to `diagnostics`; the result is usable only if there are no errors.
+Settings decode_settings(const config::Node& root, config::Diagnostics& diagnostics);
+
+}  // namespace logpipe
