@@ -48,23 +48,24 @@ struct OutputMark {
   std::uint64_t device{0};
   std::uint64_t inode{0};
   std::uint64_t length{0};
-  std::shared_ptr<const OutputHandle> sync;  ///< synced before the mark is committed; null: the sink does not ask for it
+  /// Synced before the mark is committed; null: the sink does not ask for it.
+  std::shared_ptr<const OutputHandle> sync;
 };
 
 class CheckpointStore;
 
-/// One sink's own progress: positions per source file as contiguous low-watermarks, and the lengths of its output files.
-/// A snapshot for the journal is taken only at moments without gaps (with `order: none` a later batch may be complete
-/// before an earlier one), so positions and lengths always belong together.
-/// Threads: the sink's thread calls complete/announce/retire; the committer takes snapshots; counts can be read from any.
+/// One sink's own progress: positions per source file as contiguous low-watermarks, and the lengths of its output
+/// files. A snapshot for the journal is taken only at moments without gaps (with `order: none` a later batch may be
+/// complete before an earlier one), so positions and lengths always belong together.
+/// Threads: the sink's thread calls complete, announce, retire and recovered; the committer takes snapshots.
 class SinkProgress {
  public:
   virtual ~SinkProgress() = default;
   /// The delivery is the sink's own: settles its ranges, its part of the ledger, the metrics and the latency histogram.
   /// `outputs`: the files it was written to, with their new lengths.
   virtual void complete(const Delivery& delivery, std::span<const OutputMark> outputs = {}) = 0;
-  /// Before the first byte goes to a file that is not among the open outputs: writes its present length to the journal at
-  /// once, so that a crash before the next commit can be undone. Returns at once without a state directory.
+  /// Before the first byte goes to a file that is not among the open outputs: writes its present length to the journal
+  /// at once, so that a crash before the next commit can be undone. Returns at once without a state directory.
   virtual Status announce(const OutputMark& output) = 0;
   /// The file is closed and will not be written again without announce(); leaves the journal with the next commit.
   virtual void retire(const std::string& path) = 0;
@@ -72,35 +73,46 @@ class SinkProgress {
   virtual std::vector<OutputMark> recovered() const = 0;
 };
 
+class FileLayer;
+
 struct CheckpointOptions {
-  std::filesystem::path state_dir;                   ///< empty: nothing is kept beyond this process
-  std::chrono::milliseconds interval{200};           ///< group commit
-  std::uint64_t compact_at{1024 * 1024};             ///< journal bytes beyond which it is rewritten (and 4x the live state)
+  std::filesystem::path state_dir;          ///< empty: nothing is kept beyond this process
+  std::chrono::milliseconds interval{200};  ///< group commit
+  std::uint64_t compact_at{1024 * 1024};    ///< journal bytes beyond which it is rewritten (and 4x the live state)
+  FileLayer* files{nullptr};                ///< for tests; null: the system's. Outlives the store
 };
 
 /// Where reading a file goes on.
 struct Resume {
   SourceFileRef file;
-  std::uint64_t offset{0};  ///< the smallest position of all sinks; the file's `delivered_until` tells those ahead of it
-  bool known{false};        ///< there was a checkpoint for this file
+  /// The smallest position of all sinks; the file's `delivered_until` tells those ahead of it.
+  std::uint64_t offset{0};
+  bool known{false};  ///< there was a checkpoint for this file
 };
 
-/// The journal and what is in it. See docs/adr for the format: an append-only file of CRC'd records, one record holding a
-/// sink's positions and output lengths; replayed at the start, a torn tail is cut off, rewritten when it has grown.
-/// Threads: as said per member. Ends: outlives every source and sink that uses it; close() commits a last time.
+/// The journal and what is in it. See docs/adr/0002-journal-format.md: an append-only file of hashed records, one
+/// record holding a sink's positions and output lengths; replayed at the start, a torn tail is cut off, rewritten when
+/// it has grown.
+/// Threads: as said per member; begin_run and sink() while no source and no sink runs.
+/// Ends: outlives every source and sink that uses it. The destructor commits nothing: who drains calls commit() last.
+/// Limits: of files that no source has opened in this run the 65,536 youngest are remembered.
 class CheckpointStore {
  public:
   /// Locks the state directory (ErrorKind::locked when another process has it, naming its pid) and replays the journal.
+  /// ErrorKind::io: not readable or writable, with the path; invalid: written by a newer version of the program.
   /// Without a state directory everything is kept in memory only, so that a reload in one process loses nothing.
   static Result<std::unique_ptr<CheckpointStore>> open(CheckpointOptions options);
   virtual ~CheckpointStore() = default;
 
-  /// Begins a run (the start, or a reload) with these sinks, in the order of SourceFile::delivered_until. Positions of sinks that are not
-  /// among them are kept for a later run.
+  /// Begins a run (the start, or a reload) with these sinks, in the order of SourceFile::delivered_until. Positions of
+  /// sinks that are not among them are kept for a later run. What the last run completed without gaps counts as done,
+  /// committed or not; everything behind it is read again.
   virtual void begin_run(std::vector<std::string> sinks) = 0;
 
-  /// A source has opened a file: where to go on. `first_offset`: where to begin if it was never seen (and for a sink that
-  /// never saw it). A known file that is shorter than its position, or whose head changed, counts as never seen. Any thread.
+  /// A source has opened a file: where to go on. `first_offset`: where to begin if it was never seen (and for a sink
+  /// that never saw it). A known file that is shorter than its position, or whose head changed, counts as never seen. A
+  /// source that closes a file and opens it again in the same run goes on where it was by itself: what is under way is
+  /// not known here. The same file in two sources is two files. Any thread.
   virtual Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) = 0;
   /// The same file begins again (truncated): a new SourceFile from offset 0.
   virtual Resume restart(const SourceFileRef& file, int fd) = 0;
@@ -116,10 +128,12 @@ class CheckpointStore {
   };
   virtual SinkProgress& sink(const std::string& name, Hooks hooks) = 0;
 
-  /// Group commit: commits every interval while something changed, until `ctx` ends. Run it on a thread of its own.
+  /// Group commit: commits every interval while something changed, until `ctx` ends (success). Run it on a thread of
+  /// its own. A journal that cannot be written is tried again each interval; a failed sync of an output is returned at
+  /// once, for no later success can make up for it: that sink stays at its last checkpoint until the next begin_run.
   virtual Status run(const Context& ctx) = 0;
-  /// Commits now: snapshot, sync of the outputs that ask for it, one journal append per changed sink, sync of the journal.
-  /// A failure (disk full) keeps the old checkpoint and is reported; the next commit tries again. Any thread.
+  /// Commits now: snapshot, sync of the outputs that ask for it, one journal append per changed sink, sync of the
+  /// journal. A failure (disk full) keeps the old checkpoint and is reported; the next commit tries again. Any thread.
   virtual Status commit() = 0;
 
   /// Positions as they would be committed now, for the admin endpoint and tests.

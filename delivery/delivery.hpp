@@ -20,12 +20,13 @@ struct SourceRange {
   std::uint64_t end{0};
 };
 
-/// What one sink has of one batch: the bytes to write and what their delivery settles. Travels through the sink's queue;
-/// the bytes it copied are charged to the memory budget until it dies.
+/// What one sink has of one batch: the bytes to write and what their delivery settles. Travels through the sink's
+/// queue; the bytes it copied are charged to the memory budget until it dies.
 /// Threads: one owner at a time.
 class Delivery {
  public:
-  /// Output for a sink that writes to several files (path template): the next `bytes` bytes of `encoded` belong to `path`.
+  /// Output for a sink that writes to several files (path template): the next `bytes` bytes of `encoded` belong to
+  /// `path`.
   struct Part {
     std::string path;
     std::uint64_t bytes{0};
@@ -47,8 +48,8 @@ class Delivery {
   std::vector<Part> parts;  ///< empty: everything goes to the sink's only output
   /// What is settled when this delivery is complete, whether or not any byte of it had to be written.
   std::vector<SourceRange> ranges;
-  Amount admitted;   ///< events the stages let through, in source bytes
-  Amount delivered;  ///< those of them that are in `encoded`
+  Amount admitted;                ///< events the stages let through, in source bytes
+  Amount delivered;               ///< those of them that are in `encoded`
   std::vector<Discard> discards;  ///< the others; admitted = delivered + discards
   std::chrono::steady_clock::time_point read_at{};
 
@@ -67,6 +68,8 @@ class Delivery {
   std::size_t charged_{0};
 };
 
-inline std::size_t byte_size(const Delivery& delivery) noexcept { return delivery.memory(); }
+inline std::size_t byte_size(const Delivery& delivery) noexcept {
+  return delivery.memory();
+}
 
 }  // namespace logpipe

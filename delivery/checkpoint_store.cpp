@@ -1,0 +1,474 @@
+#include "delivery/checkpoint_store.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "channel/assert.hpp"
+#include "delivery/identity.hpp"
+#include "telemetry/log.hpp"
+
+namespace logpipe {
+
+Result<std::unique_ptr<CheckpointStore>> CheckpointStore::open(CheckpointOptions options) {
+  auto store = std::make_unique<detail::JournalledCheckpoints>(std::move(options));
+  if (Status status = store->load(); !status) return fail(std::move(status.error()));
+  return store;
+}
+
+SourceFileRef CheckpointStore::unreplayable(const std::string& source, const std::string& path) {
+  auto file = std::make_shared<SourceFile>();
+  file->source = source;
+  file->path = path;
+  return file;
+}
+
+namespace detail {
+namespace {
+
+constexpr const char* kComponent = "checkpoints";
+constexpr std::size_t kUnattachedMax = 65'536;
+
+}  // namespace
+
+JournalledCheckpoints::JournalledCheckpoints(CheckpointOptions options)
+    : options_(std::move(options)), files_layer_(options_.files ? *options_.files : FileLayer::system()) {}
+
+Status JournalledCheckpoints::load() {
+  if (options_.state_dir.empty()) return {};
+  Result<StateLock> lock = StateLock::take(options_.state_dir);
+  if (!lock) return fail(std::move(lock.error()));
+  lock_ = std::move(*lock);
+
+  const MutexLock guard(mutex_);
+  auto opened = journal::Journal::open(options_.state_dir, files_layer_, state_);
+  if (!opened) return fail(std::move(opened.error()));
+  journal_ = std::move(*opened);
+  compact_after_ = std::max(options_.compact_at, 4 * journal_->rewritten_size());
+
+  next_file_id_ = state_.next_file_id;
+  for (const auto& [id, record] : state_.files) {
+    files_[id].record = record;
+    const FileKey key{record.source, record.identity.device, record.identity.inode};
+    const auto [place, fresh] = index_.try_emplace(key, id);
+    if (fresh) continue;
+    // Two generations of one file, when a crash came before the older was forgotten. Ids ascend: this one is younger.
+    forgotten_.push_back(place->second);
+    files_.erase(place->second);
+    place->second = id;
+  }
+  for (auto& [name, sink] : state_.sinks) {
+    for (auto position = sink.positions.begin(); position != sink.positions.end();) {
+      position = files_.contains(position->first) ? std::next(position) : sink.positions.erase(position);
+    }
+    trackers_.emplace(name, std::make_unique<SinkTracker>(*this, name, &sink));
+  }
+  if (!forgotten_.empty()) note_change();
+  return {};
+}
+
+void JournalledCheckpoints::begin_run(std::vector<std::string> sinks) {
+  const MutexLock commit_guard(commit_mutex_);
+  const MutexLock guard(mutex_);
+  output_failure_.reset();
+  run_sinks_.clear();
+  for (const std::string& name : sinks) {
+    std::unique_ptr<SinkTracker>& tracker = trackers_[name];
+    if (!tracker) tracker = std::make_unique<SinkTracker>(*this, name, committed(name));
+    run_sinks_.push_back(tracker.get());
+  }
+  for (const auto& [name, tracker] : trackers_) {
+    tracker->begin_run(committed(name));
+    tracker->set_hooks({});
+  }
+  for (auto& [id, file] : files_) file.attached = false;
+}
+
+Resume JournalledCheckpoints::attach(const std::string& source, const std::string& path, int fd,
+                                     std::uint64_t first_offset) {
+  const Result<FileHead> head = read_head(fd);
+  if (!head) {
+    log::error(kComponent, "cannot identify a file; it is read without a checkpoint",
+               {{"source", source}, {"path", path}, {"error", head.error().message}});
+    return {CheckpointStore::unreplayable(source, path), first_offset, false};
+  }
+  const MutexLock guard(mutex_);
+  const auto found = index_.find({source, head->identity.device, head->identity.inode});
+  if (found == index_.end()) return begin_file(source, path, *head, first_offset);
+
+  const std::uint64_t id = found->second;
+  File& file = files_.at(id);
+  const std::uint64_t position = std::max(reached(id), file.record.first_offset);
+  if (!head->matches(file.record.identity)) {
+    log::info(kComponent, "other content under a known inode; read as a new file",
+              {{"source", source}, {"path", path}});
+  } else if (head->size < position) {
+    log::warn(kComponent, "a file is shorter than its checkpoint; read as a new file",
+              {{"source", source}, {"path", path}, {"size", head->size}, {"checkpoint", position}});
+  } else {
+    if (file.record.path != path || file.record.identity.head_bytes < head->identity.head_bytes) {
+      file.record.path = path;
+      file.record.identity = head->identity;
+      dirty_file(file);
+    }
+    if (file.end) {
+      file.end.reset();
+      std::erase(finishing_, id);
+    }
+    return resume(file, true);
+  }
+  supersede(id);
+  return begin_file(source, path, *head, first_offset);
+}
+
+Resume JournalledCheckpoints::restart(const SourceFileRef& file, int fd) {
+  const Result<FileHead> head = read_head(fd);
+  const MutexLock guard(mutex_);
+  if (files_.contains(file->id)) supersede(file->id);
+  if (file->id == 0 || !head) {
+    if (!head) {
+      log::error(kComponent, "cannot identify a file; it is read without a checkpoint",
+                 {{"source", file->source}, {"path", file->path}, {"error", head.error().message}});
+    }
+    return {CheckpointStore::unreplayable(file->source, file->path), 0, false};
+  }
+  // A descriptor of another file than before, and that one known already: it is a new generation all the same.
+  const auto found = index_.find({file->source, head->identity.device, head->identity.inode});
+  if (found != index_.end()) supersede(found->second);
+  return begin_file(file->source, file->path, *head, 0);
+}
+
+void JournalledCheckpoints::finished(const SourceFileRef& file, std::uint64_t end) {
+  {
+    const MutexLock guard(mutex_);
+    const auto found = files_.find(file->id);
+    if (found == files_.end()) return;
+    if (!found->second.end) finishing_.push_back(file->id);
+    found->second.end = end;
+  }
+  note_change();
+}
+
+SinkProgress& JournalledCheckpoints::sink(const std::string& name, Hooks hooks) {
+  const MutexLock guard(mutex_);
+  const auto found = trackers_.find(name);
+  LOGPIPE_ASSERT(found != trackers_.end());  // named in begin_run
+  found->second->set_hooks(std::move(hooks));
+  return *found->second;
+}
+
+std::vector<CheckpointStore::Position> JournalledCheckpoints::positions() const {
+  const MutexLock guard(mutex_);
+  std::vector<Position> all;
+  for (const auto& [name, tracker] : trackers_) {
+    for (const auto& [id, offset] : tracker->stable_positions()) {
+      const auto found = files_.find(id);
+      if (found == files_.end()) continue;
+      all.push_back({name, found->second.record.source, found->second.record.path, id, offset});
+    }
+  }
+  return all;
+}
+
+Resume JournalledCheckpoints::begin_file(const std::string& source, const std::string& path, const FileHead& head,
+                                         std::uint64_t first_offset) {
+  const std::uint64_t id = next_file_id_++;
+  File& file = files_[id];
+  file.record = {id, source, path, head.identity, first_offset};
+  index_[{source, head.identity.device, head.identity.inode}] = id;
+  dirty_file(file);
+  return resume(file, false);
+}
+
+Resume JournalledCheckpoints::resume(File& file, bool known) {
+  file.attached = true;
+  auto made = std::make_shared<SourceFile>();
+  made->id = file.record.id;
+  made->source = file.record.source;
+  made->path = file.record.path;
+  std::uint64_t offset = ~std::uint64_t{0};
+  for (SinkTracker* tracker : run_sinks_) {
+    const std::uint64_t position = tracker->adopt(file.record.id, file.record.first_offset);
+    offset = std::min(offset, position);
+    if (known) made->delivered_until.push_back(position);
+  }
+  if (run_sinks_.empty()) offset = file.record.first_offset;
+  return {std::move(made), offset, known};
+}
+
+void JournalledCheckpoints::supersede(std::uint64_t id) {
+  const auto found = files_.find(id);
+  const journal::FileRecord& record = found->second.record;
+  const auto indexed = index_.find({record.source, record.identity.device, record.identity.inode});
+  if (indexed != index_.end() && indexed->second == id) index_.erase(indexed);
+  files_.erase(found);
+  std::erase(dirty_files_, id);
+  std::erase(finishing_, id);
+  for (const auto& [name, tracker] : trackers_) tracker->drop(id);
+  if (state_.files.contains(id)) forgotten_.push_back(id);
+}
+
+void JournalledCheckpoints::dirty_file(File& file) {
+  if (!file.dirty) {
+    file.dirty = true;
+    dirty_files_.push_back(file.record.id);
+  }
+  note_change();
+}
+
+const journal::SinkState* JournalledCheckpoints::committed(const std::string& sink) const {
+  const auto found = state_.sinks.find(sink);
+  return found == state_.sinks.end() ? nullptr : &found->second;
+}
+
+std::uint64_t JournalledCheckpoints::reached(std::uint64_t id) const {
+  std::uint64_t farthest = 0;
+  for (const auto& [name, tracker] : trackers_) farthest = std::max(farthest, tracker->reached(id));
+  return farthest;
+}
+
+Status JournalledCheckpoints::announce(SinkTracker& sink, const OutputMark& mark) {
+  const MutexLock guard(mutex_);
+  const journal::OutputKey key{mark.device, mark.inode};
+  std::uint64_t committed_length = mark.length;
+  bool journalled = false;
+  if (const journal::SinkState* state = committed(sink.name())) {
+    const auto found = state->outputs.find(key);
+    // It is in the journal with an older length: what was written since is not committed, and the cut has to go there.
+    if (found != state->outputs.end() && found->second.length <= mark.length &&
+        (found->second.path == mark.path || !sink.is_retired(key))) {
+      journalled = true;
+      committed_length = found->second.length;
+    }
+  }
+  journal::SinkRecord record;
+  record.sink = sink.name();
+  if (!journalled) {
+    record.outputs.push_back({key, {mark.path, mark.length}});
+    if (journal_) {
+      journal::Group group;
+      group.add(journal::RecordType::sink, record);
+      if (Status status = journal_->append(group); !status) return status;
+    }
+    state_.apply(record);
+  }
+  // A killed process leaves the append to the kernel; only who wants its output to survive the machine needs the sync.
+  if (journal_ && mark.sync && (!journalled || journal_->suspect())) {
+    if (Status status = journal_->suspect() ? journal_->rewrite(state_) : journal_->sync(); !status) return status;
+  }
+  sink.opened(key, mark, committed_length);
+  return {};
+}
+
+void JournalledCheckpoints::note_change() noexcept {
+  if (changed_.load(std::memory_order_relaxed) || changed_.exchange(true)) return;
+  // With the mutex, so that run() is either before its look at the flag or in its wait.
+  { const std::lock_guard lock(wake_mutex_); }
+  wake_.notify_all();
+}
+
+Status JournalledCheckpoints::run(const Context& ctx) {
+  const std::stop_token stop = ctx.token();
+  for (;;) {
+    {
+      std::unique_lock lock(wake_mutex_);
+      // First for something to commit: an idle pipeline costs no wake-ups. Then for more of it.
+      if (!wake_.wait(lock, stop, [this] { return changed_.load(); })) return {};
+      wake_.wait_for(lock, stop, options_.interval, [] { return false; });
+      if (stop.stop_requested()) return {};
+    }
+    if (const Status status = commit(); !status) {
+      log::warn(kComponent, "checkpoint not written, the last one stays", {{"error", status.error().message}});
+      const MutexLock guard(commit_mutex_);
+      if (output_failure_) return fail(*output_failure_);
+    }
+  }
+}
+
+Status JournalledCheckpoints::commit() {
+  const MutexLock commit_guard(commit_mutex_);
+  changed_.store(false);
+  std::vector<HeadToGrow> heads;
+  std::vector<Step> steps = collect(heads);
+  Status outputs = sync_outputs(steps);
+  const std::vector<journal::FileRecord> grown = grow_heads(std::move(heads));
+
+  Status status;
+  {
+    const MutexLock guard(mutex_);
+    status = write(steps, grown);
+  }
+  if (!status) note_change();
+  if (!outputs) output_failure_ = outputs.error();
+  if (status && output_failure_) status = fail(*output_failure_);
+  if (!status) failures_.fetch_add(1, std::memory_order_relaxed);
+  return status;
+}
+
+std::vector<JournalledCheckpoints::Step> JournalledCheckpoints::collect(std::vector<HeadToGrow>& heads) {
+  const MutexLock guard(mutex_);
+  std::vector<Step> steps;
+  std::set<std::uint64_t> growing;
+  for (const auto& [name, tracker] : trackers_) {
+    Step step{tracker.get(), tracker->collect()};
+    if (step.step.empty()) continue;
+    for (const auto& [id, offset] : step.step.record.positions) {
+      const auto found = files_.find(id);
+      if (found == files_.end()) continue;
+      const journal::FileRecord& record = found->second.record;
+      const std::uint32_t head_bytes = record.identity.head_bytes;
+      if (head_bytes >= FileIdentity::kHeadBytes || offset <= head_bytes || !growing.insert(id).second) continue;
+      heads.push_back({record, reached(id)});
+    }
+    steps.push_back(std::move(step));
+  }
+  return steps;
+}
+
+Status JournalledCheckpoints::sync_outputs(std::vector<Step>& steps) {
+  Status first;
+  std::erase_if(steps, [&](Step& step) {
+    for (const auto& handle : step.step.syncs) {
+      Status status = files_layer_.sync(handle->fd(), "output of sink " + step.tracker->name());
+      if (status) continue;
+      log::error(kComponent, "an output could not be synced; the sink stays at its last checkpoint",
+                 {{"sink", step.tracker->name()}, {"error", status.error().message}});
+      step.tracker->rejected(step.step);
+      step.tracker->hold();
+      if (first) first = std::move(status);
+      return true;
+    }
+    return false;
+  });
+  return first;
+}
+
+// The head of a file is hashed as far as it goes, so that a file of ten bytes has an identity too; it is taken again
+// while it grows. By path and not through a descriptor of our own: one per small file would be many. A file that was
+// renamed meanwhile keeps the shorter head, until it is attached again.
+std::vector<journal::FileRecord> JournalledCheckpoints::grow_heads(std::vector<HeadToGrow> heads) {
+  std::vector<journal::FileRecord> grown;
+  for (HeadToGrow& candidate : heads) {
+    const int fd = ::open(candidate.record.path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0) continue;
+    const Result<FileHead> head = read_head(fd);
+    ::close(fd);
+    const FileIdentity& before = candidate.record.identity;
+    if (!head || !head->matches(before) || head->identity.head_bytes <= before.head_bytes) continue;
+    if (head->size < candidate.reached) continue;  // cut and written anew: the source will say so
+    candidate.record.identity = head->identity;
+    grown.push_back(std::move(candidate.record));
+  }
+  return grown;
+}
+
+Status JournalledCheckpoints::write(std::vector<Step>& steps, const std::vector<journal::FileRecord>& grown) {
+  for (const journal::FileRecord& record : grown) {
+    const auto found = files_.find(record.id);
+    if (found == files_.end() || found->second.record.identity.head_bytes >= record.identity.head_bytes) continue;
+    found->second.record.identity = record.identity;
+    if (!found->second.dirty) {
+      found->second.dirty = true;
+      dirty_files_.push_back(record.id);
+    }
+  }
+
+  journal::Group group;
+  for (const std::uint64_t id : dirty_files_) group.add(journal::RecordType::file, files_.at(id).record);
+  for (Step& step : steps) {
+    step.tracker->confirm(step.step);
+    group.add(journal::RecordType::sink, step.step.record);
+  }
+  const std::vector<std::uint64_t> settled = settled_files(steps);
+  journal::ForgottenRecord forgotten;
+  forgotten.ids = forgotten_;
+  forgotten.ids.insert(forgotten.ids.end(), settled.begin(), settled.end());
+  if (!forgotten.ids.empty()) group.add(journal::RecordType::forgotten, forgotten);
+  if (group.empty() && !(journal_ && journal_->suspect())) return {};
+
+  if (journal_) {
+    Status status;
+    if (journal_->suspect()) status = journal_->rewrite(state_);
+    if (status && !group.empty()) status = journal_->append(group);
+    if (!status) {
+      for (Step& step : steps) step.tracker->rejected(step.step);
+      return status;
+    }
+  }
+
+  for (const std::uint64_t id : dirty_files_) {
+    File& file = files_.at(id);
+    file.dirty = false;
+    state_.apply(file.record);
+  }
+  dirty_files_.clear();
+  for (Step& step : steps) {
+    state_.apply(step.step.record);
+    step.tracker->accepted(step.step);
+  }
+  state_.apply(forgotten);
+  forgotten_.clear();
+  for (const std::uint64_t id : settled) supersede(id);
+
+  if (journal_ && !group.empty()) {
+    // It is in the file now and will be replayed by whoever comes next; but it may not be on the disk.
+    if (Status status = journal_->sync(); !status) return status;
+    compact();
+  }
+  commits_.fetch_add(1, std::memory_order_relaxed);
+  return {};
+}
+
+std::vector<std::uint64_t> JournalledCheckpoints::settled_files(const std::vector<Step>& steps) const {
+  std::vector<std::uint64_t> settled;
+  if (run_sinks_.empty()) return settled;
+  for (const std::uint64_t id : finishing_) {
+    const File& file = files_.at(id);
+    bool everywhere = true;
+    for (const SinkTracker* tracker : run_sinks_) {
+      std::uint64_t position = file.record.first_offset;
+      if (const journal::SinkState* state = committed(tracker->name())) {
+        const auto found = state->positions.find(id);
+        if (found != state->positions.end()) position = found->second;
+      }
+      for (const Step& step : steps) {
+        const std::uint64_t* moved = step.tracker == tracker ? step.step.position(id) : nullptr;
+        if (moved) position = *moved;
+      }
+      everywhere = everywhere && position >= *file.end;
+    }
+    if (everywhere) settled.push_back(id);
+  }
+  return settled;
+}
+
+void JournalledCheckpoints::compact() {
+  if (journal_->size() <= compact_after_) return;
+  forget_oldest_unattached();
+  if (const Status status = journal_->rewrite(state_); !status) {
+    log::warn("journal", "not rewritten, it goes on growing", {{"error", status.error().message}});
+    compact_after_ = 2 * journal_->size();
+    return;
+  }
+  compact_after_ = std::max(options_.compact_at, 4 * journal_->rewritten_size());
+}
+
+// Files that vanish while the program is down are never finished by a source.
+void JournalledCheckpoints::forget_oldest_unattached() {
+  std::vector<std::uint64_t> unattached;
+  for (const auto& [id, file] : files_) {
+    if (!file.attached) unattached.push_back(id);
+  }
+  if (unattached.size() <= kUnattachedMax) return;
+  unattached.resize(unattached.size() - kUnattachedMax);
+  for (const std::uint64_t id : unattached) supersede(id);
+  journal::ForgottenRecord record{unattached};
+  state_.apply(record);
+  std::erase_if(forgotten_,
+                [&](std::uint64_t id) { return std::binary_search(unattached.begin(), unattached.end(), id); });
+}
+
+}  // namespace detail
+}  // namespace logpipe

@@ -1,0 +1,73 @@
+#include "delivery/delivery.hpp"
+
+#include <utility>
+
+namespace logpipe {
+namespace {
+
+/// What a delivery takes besides its bytes: itself, its small vectors and its place in a queue. A queue full of empty
+/// deliveries is bounded by this.
+constexpr std::size_t kFixedBytes = 512;
+
+}  // namespace
+
+Delivery::Delivery(Delivery&& other) noexcept
+    : encoded(std::exchange(other.encoded, Encoded{})),
+      parts(std::exchange(other.parts, {})),
+      ranges(std::exchange(other.ranges, {})),
+      admitted(std::exchange(other.admitted, {})),
+      delivered(std::exchange(other.delivered, {})),
+      discards(std::exchange(other.discards, {})),
+      read_at(other.read_at),
+      pool_(other.pool_),
+      block_(std::move(other.block_)),
+      memory_(std::exchange(other.memory_, 0)),
+      charged_(std::exchange(other.charged_, 0)) {}
+
+Delivery& Delivery::operator=(Delivery&& other) noexcept {
+  if (this == &other) return *this;
+  release();
+  encoded = std::exchange(other.encoded, Encoded{});
+  parts = std::exchange(other.parts, {});
+  ranges = std::exchange(other.ranges, {});
+  admitted = std::exchange(other.admitted, {});
+  delivered = std::exchange(other.delivered, {});
+  discards = std::exchange(other.discards, {});
+  read_at = other.read_at;
+  pool_ = other.pool_;
+  block_ = std::move(other.block_);
+  memory_ = std::exchange(other.memory_, 0);
+  charged_ = std::exchange(other.charged_, 0);
+  return *this;
+}
+
+Delivery::~Delivery() {
+  release();
+}
+
+void Delivery::seal(const Batch& batch) {
+  const Block& block = batch.block();
+  ranges.reserve(ranges.size() + block.segments.size());
+  for (const Segment& segment : block.segments) {
+    if (!ranges.empty() && ranges.back().file == segment.file && ranges.back().end == segment.file_begin) {
+      ranges.back().end = segment.file_end;
+    } else {
+      ranges.push_back({segment.file, segment.file_begin, segment.file_end});
+    }
+  }
+  read_at = block.read_mono;
+  if (encoded.uses_block()) block_ = batch.block_ref();
+  if (pool_) {
+    charged_ = encoded.own_capacity();
+    pool_->charge(charged_);
+  }
+  memory_ = encoded.own_capacity() + (block_ ? block_->capacity() : 0) + kFixedBytes;
+}
+
+void Delivery::release() noexcept {
+  if (charged_ != 0) pool_->release(std::exchange(charged_, 0));
+  block_.reset();
+  memory_ = 0;
+}
+
+}  // namespace logpipe

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "delivery/checkpoint.hpp"
+
+namespace logpipe::detail {
+
+/// The identity of an open file together with what it was taken from, so that it can be compared with an older one of a
+/// shorter head without reading again.
+struct FileHead {
+  FileIdentity identity;
+  std::uint64_t size{0};
+  std::array<char, FileIdentity::kHeadBytes> bytes{};
+
+  /// Same device and inode, and the head hashes the same over the remembered length. With a remembered head of no bytes
+  /// only device and inode can tell.
+  [[nodiscard]] bool matches(const FileIdentity& remembered) const noexcept;
+};
+
+/// ErrorKind::io when the file cannot be read, invalid when it is no regular file. Leaves the file's offset alone.
+Result<FileHead> read_head(int fd);
+
+}  // namespace logpipe::detail

@@ -1,0 +1,186 @@
+#include "delivery/journal_state.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include "delivery/bytes.hpp"
+
+namespace logpipe::journal {
+namespace {
+
+void put_key(std::string& out, const OutputKey& key) {
+  put(out, key.device);
+  put(out, key.inode);
+}
+
+void put_output(std::string& out, const OutputKey& key, const Output& output) {
+  put_key(out, key);
+  put(out, output.length);
+  put_text(out, output.path);
+}
+
+std::uint32_t count_of(std::size_t size) {
+  return static_cast<std::uint32_t>(size);
+}
+
+OutputKey take_key(ByteReader& in) {
+  OutputKey key;
+  key.device = in.take<std::uint64_t>();
+  key.inode = in.take<std::uint64_t>();
+  return key;
+}
+
+FileRecord take_file(ByteReader& in) {
+  FileRecord record;
+  record.id = in.take<std::uint64_t>();
+  record.identity.device = in.take<std::uint64_t>();
+  record.identity.inode = in.take<std::uint64_t>();
+  record.identity.head_hash = in.take<std::uint64_t>();
+  record.identity.head_bytes = in.take<std::uint32_t>();
+  record.first_offset = in.take<std::uint64_t>();
+  record.source = in.take_text();
+  record.path = in.take_text();
+  return record;
+}
+
+SinkRecord take_sink(ByteReader& in) {
+  SinkRecord record;
+  record.sink = in.take_text();
+  for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    const auto id = in.take<std::uint64_t>();
+    record.positions.emplace_back(id, in.take<std::uint64_t>());
+  }
+  for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    const OutputKey key = take_key(in);
+    Output output;
+    output.length = in.take<std::uint64_t>();
+    output.path = in.take_text();
+    record.outputs.emplace_back(key, std::move(output));
+  }
+  for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) record.retired.push_back(take_key(in));
+  return record;
+}
+
+std::optional<State> take_state(ByteReader& in) {
+  State state;
+  state.next_file_id = in.take<std::uint64_t>();
+  for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    ByteReader record(in.take_text());
+    state.apply(take_file(record));
+    if (!record.at_end()) return std::nullopt;
+  }
+  for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    ByteReader record(in.take_text());
+    state.apply(take_sink(record));
+    if (!record.at_end()) return std::nullopt;
+  }
+  return in.at_end() ? std::optional(std::move(state)) : std::nullopt;
+}
+
+}  // namespace
+
+void State::apply(const FileRecord& record) {
+  next_file_id = std::max(next_file_id, record.id + 1);
+  files[record.id] = record;
+}
+
+void State::apply(const SinkRecord& record) {
+  SinkState& sink = sinks[record.sink];
+  for (const auto& [id, offset] : record.positions) sink.positions[id] = offset;
+  for (const auto& [key, output] : record.outputs) sink.outputs[key] = output;
+  for (const OutputKey& key : record.retired) sink.outputs.erase(key);
+}
+
+void State::apply(const ForgottenRecord& record) {
+  for (const std::uint64_t id : record.ids) {
+    files.erase(id);
+    for (auto& [name, sink] : sinks) sink.positions.erase(id);
+  }
+}
+
+std::string encode(const FileRecord& record) {
+  std::string out;
+  put(out, record.id);
+  put(out, record.identity.device);
+  put(out, record.identity.inode);
+  put(out, record.identity.head_hash);
+  put(out, record.identity.head_bytes);
+  put(out, record.first_offset);
+  put_text(out, record.source);
+  put_text(out, record.path);
+  return out;
+}
+
+std::string encode(const SinkRecord& record) {
+  std::string out;
+  put_text(out, record.sink);
+  put(out, count_of(record.positions.size()));
+  for (const auto& [id, offset] : record.positions) {
+    put(out, id);
+    put(out, offset);
+  }
+  put(out, count_of(record.outputs.size()));
+  for (const auto& [key, output] : record.outputs) put_output(out, key, output);
+  put(out, count_of(record.retired.size()));
+  for (const OutputKey& key : record.retired) put_key(out, key);
+  return out;
+}
+
+std::string encode(const ForgottenRecord& record) {
+  std::string out;
+  put(out, count_of(record.ids.size()));
+  for (const std::uint64_t id : record.ids) put(out, id);
+  return out;
+}
+
+std::string encode(const State& state) {
+  std::string out;
+  put(out, state.next_file_id);
+  put(out, count_of(state.files.size()));
+  for (const auto& [id, file] : state.files) put_text(out, encode(file));
+  put(out, count_of(state.sinks.size()));
+  for (const auto& [name, sink] : state.sinks) {
+    SinkRecord record;
+    record.sink = name;
+    record.positions.assign(sink.positions.begin(), sink.positions.end());
+    record.outputs.assign(sink.outputs.begin(), sink.outputs.end());
+    put_text(out, encode(record));
+  }
+  return out;
+}
+
+bool replay(State& state, std::uint16_t type, std::string_view payload) {
+  ByteReader in(payload);
+  switch (static_cast<RecordType>(type)) {
+    case RecordType::snapshot: {
+      std::optional<State> whole = take_state(in);
+      if (!whole) return false;
+      state = std::move(*whole);
+      return true;
+    }
+    case RecordType::file: {
+      const FileRecord record = take_file(in);
+      if (!in.at_end() || record.id == 0) return false;
+      state.apply(record);
+      return true;
+    }
+    case RecordType::sink: {
+      const SinkRecord record = take_sink(in);
+      if (!in.at_end()) return false;
+      state.apply(record);
+      return true;
+    }
+    case RecordType::forgotten: {
+      ForgottenRecord record;
+      for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
+        record.ids.push_back(in.take<std::uint64_t>());
+      }
+      if (!in.at_end()) return false;
+      state.apply(record);
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace logpipe::journal

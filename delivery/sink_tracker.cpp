@@ -1,0 +1,324 @@
+#include "delivery/sink_tracker.hpp"
+
+#include <algorithm>
+
+#include "telemetry/ledger.hpp"
+#include "telemetry/log.hpp"
+
+namespace logpipe::detail {
+
+using journal::OutputKey;
+
+const std::uint64_t* SinkTracker::Step::position(std::uint64_t file_id) const noexcept {
+  const auto found = std::lower_bound(record.positions.begin(), record.positions.end(), file_id,
+                                      [](const auto& position, std::uint64_t id) { return position.first < id; });
+  return found != record.positions.end() && found->first == file_id ? &found->second : nullptr;
+}
+
+SinkTracker::SinkTracker(ProgressOwner& owner, std::string name, const journal::SinkState* committed)
+    : owner_(owner), name_(std::move(name)) {
+  const MutexLock lock(mutex_);
+  load(committed);
+}
+
+void SinkTracker::load(const journal::SinkState* committed) {
+  outputs_.clear();
+  for (auto& [id, file] : files_) file.stable = file.first;
+  if (!committed) return;
+  for (const auto& [id, offset] : committed->positions) {
+    File& file = files_[id];
+    file.stable = offset;
+    file.live.reset(offset);
+  }
+  for (const auto& [key, output] : committed->outputs) {
+    Output& loaded = outputs_[key];
+    loaded.path = output.path;
+    loaded.live = loaded.stable = output.length;
+    loaded.known = true;
+    writes_outputs_ = true;
+  }
+}
+
+void SinkTracker::complete(const Delivery& delivery, std::span<const OutputMark> outputs) {
+  bool news = false;
+  bool overflow = false;
+  {
+    const MutexLock lock(mutex_);
+    for (const SourceRange& range : delivery.ranges) {
+      if (!range.file || range.file->id == 0) continue;
+      const auto found = files_.find(range.file->id);
+      if (found == files_.end()) continue;  // a file that has begun again meanwhile
+      File& file = found->second;
+      const bool was_gap_free = file.live.gap_free();
+      const std::uint64_t before = file.live.contiguous();
+      if (!file.live.complete(range.begin, range.end)) overflow = true;
+      const bool is_gap_free = file.live.gap_free();
+      if (was_gap_free && !is_gap_free) ++gaps_;
+      if (!was_gap_free && is_gap_free) --gaps_;
+      if (!file.moved && file.live.contiguous() != before) {
+        file.moved = true;
+        moved_files_.push_back(range.file->id);
+      }
+    }
+    for (const OutputMark& mark : outputs) {
+      const OutputKey key{mark.device, mark.inode};
+      Output& output = outputs_[key];
+      if (output.path != mark.path) output.path = mark.path;
+      output.live = mark.length;
+      output.live_retired = false;
+      output.sync = mark.sync;
+      writes_outputs_ = true;
+      touch(key, output);
+    }
+    news = settle();
+  }
+  if (overflow) {
+    log::error("checkpoints", "too many deliveries completed behind a missing one; its position stays where it is",
+               {{"sink", name_}, {"limit", Watermark::kPendingMax}});
+  }
+  if (SinkAccount* account = hooks_.account) {
+    if (delivery.discards.empty() && delivery.delivered == delivery.admitted) {
+      account->delivered_all(delivery.admitted);
+    } else {
+      for (const Delivery::Discard& discard : delivery.discards) {
+        if (discard.intentional) {
+          account->discarded(reason_name(discard.reason), discard.amount);
+        } else {
+          account->failed(reason_name(discard.reason), discard.amount);
+        }
+      }
+      account->delivered(delivery.delivered);
+      account->completed(delivery.admitted);
+    }
+  }
+  if (hooks_.completed) hooks_.completed(delivery);
+  if (news) owner_.note_change();
+}
+
+Status SinkTracker::announce(const OutputMark& output) {
+  return owner_.announce(*this, output);
+}
+
+void SinkTracker::retire(const std::string& path) {
+  bool news = false;
+  {
+    const MutexLock lock(mutex_);
+    for (auto& [key, output] : outputs_) {
+      if (output.path != path || output.live_retired) continue;
+      output.live_retired = true;
+      touch(key, output);
+    }
+    news = settle();
+  }
+  if (news) owner_.note_change();
+}
+
+std::vector<OutputMark> SinkTracker::recovered() const {
+  const MutexLock lock(mutex_);
+  return recovered_;
+}
+
+void SinkTracker::begin_run(const journal::SinkState* committed) {
+  const MutexLock lock(mutex_);
+  for (const OutputKey& key : moved_outputs_) {
+    const auto found = outputs_.find(key);
+    if (found != outputs_.end()) found->second.moved = false;
+  }
+  moved_files_.clear();
+  moved_outputs_.clear();
+  if (held_) {
+    held_ = false;
+    dirty_files_.clear();
+    dirty_outputs_.clear();
+    for (auto& [id, file] : files_) file.dirty = false;
+    load(committed);
+  }
+  gaps_ = 0;
+  for (auto& [id, file] : files_) {
+    file.live.reset(file.stable);
+    file.moved = false;
+  }
+  recovered_.clear();
+  std::erase_if(outputs_, [](const auto& entry) { return !entry.second.known; });
+  for (auto& [key, output] : outputs_) {
+    output.live = output.stable;
+    output.live_retired = output.stable_retired;
+    if (!output.stable_retired) {
+      recovered_.push_back({output.path, key.device, key.inode, output.stable, nullptr});
+    }
+  }
+}
+
+std::uint64_t SinkTracker::adopt(std::uint64_t file_id, std::uint64_t first_offset) {
+  const MutexLock lock(mutex_);
+  const auto [place, fresh] = files_.try_emplace(file_id);
+  File& file = place->second;
+  file.first = first_offset;
+  if (fresh) {
+    file.stable = first_offset;
+    file.live.reset(first_offset);
+  }
+  return file.stable;
+}
+
+void SinkTracker::drop(std::uint64_t file_id) {
+  const MutexLock lock(mutex_);
+  const auto found = files_.find(file_id);
+  if (found == files_.end()) return;
+  if (!found->second.live.gap_free()) --gaps_;
+  files_.erase(found);
+  std::erase(moved_files_, file_id);
+  std::erase(dirty_files_, file_id);
+  if (settle()) owner_.note_change();
+}
+
+std::uint64_t SinkTracker::reached(std::uint64_t file_id) const {
+  const MutexLock lock(mutex_);
+  const auto found = files_.find(file_id);
+  return found == files_.end() ? 0 : found->second.live.contiguous();
+}
+
+std::vector<std::pair<std::uint64_t, std::uint64_t>> SinkTracker::stable_positions() const {
+  const MutexLock lock(mutex_);
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> positions;
+  positions.reserve(files_.size());
+  for (const auto& [id, file] : files_) positions.emplace_back(id, file.stable);
+  std::sort(positions.begin(), positions.end());
+  return positions;
+}
+
+SinkTracker::Step SinkTracker::collect() {
+  const MutexLock lock(mutex_);
+  Step step;
+  step.record.sink = name_;
+  if (held_) return step;
+  for (const std::uint64_t id : dirty_files_) {
+    File& file = files_.at(id);
+    file.dirty = false;
+    step.record.positions.emplace_back(id, file.stable);
+  }
+  dirty_files_.clear();
+  std::sort(step.record.positions.begin(), step.record.positions.end());
+  for (const OutputKey& key : dirty_outputs_) {
+    Output& output = outputs_.at(key);
+    output.dirty = false;
+    (output.stable_retired ? step.retiring : step.record.outputs).push_back({key, {output.path, output.stable}});
+    if (output.sync) step.syncs.push_back(output.sync);
+  }
+  dirty_outputs_.clear();
+  return step;
+}
+
+void SinkTracker::confirm(Step& step) {
+  const MutexLock lock(mutex_);
+  for (const auto& [key, output] : step.retiring) {
+    // Announced again since: it is written to once more and has to stay in the journal, with the length it then had.
+    const auto found = outputs_.find(key);
+    if (found != outputs_.end() && !found->second.stable_retired) {
+      step.record.outputs.emplace_back(key, output);
+    } else {
+      step.record.retired.push_back(key);
+    }
+  }
+}
+
+void SinkTracker::accepted(const Step& step) {
+  const MutexLock lock(mutex_);
+  for (const OutputKey& key : step.record.retired) {
+    const auto found = outputs_.find(key);
+    if (found == outputs_.end()) continue;
+    const Output& output = found->second;
+    if (output.stable_retired && !output.moved && !output.dirty) outputs_.erase(found);
+  }
+  // A handle is kept only as long as something written through it waits for its sync.
+  for (const auto& [key, committed] : step.record.outputs) {
+    const auto found = outputs_.find(key);
+    if (found != outputs_.end() && !found->second.moved && !found->second.dirty) found->second.sync.reset();
+  }
+}
+
+void SinkTracker::rejected(const Step& step) {
+  const MutexLock lock(mutex_);
+  for (const auto& [id, offset] : step.record.positions) {
+    const auto found = files_.find(id);
+    if (found != files_.end()) dirty_file(id, found->second);
+  }
+  for (const auto* list : {&step.record.outputs, &step.retiring}) {
+    for (const auto& [key, output] : *list) {
+      const auto found = outputs_.find(key);
+      if (found != outputs_.end()) dirty_output(key, found->second);
+    }
+  }
+}
+
+void SinkTracker::hold() {
+  const MutexLock lock(mutex_);
+  held_ = true;
+}
+
+bool SinkTracker::held() const {
+  const MutexLock lock(mutex_);
+  return held_;
+}
+
+bool SinkTracker::is_retired(const OutputKey& key) const {
+  const MutexLock lock(mutex_);
+  const auto found = outputs_.find(key);
+  return found == outputs_.end() || found->second.live_retired;
+}
+
+void SinkTracker::opened(const OutputKey& key, const OutputMark& mark, std::uint64_t committed_length) {
+  const MutexLock lock(mutex_);
+  const auto [place, fresh] = outputs_.try_emplace(key);
+  Output& output = place->second;
+  if (fresh || mark.length == committed_length) output.stable = committed_length;
+  output.path = mark.path;
+  output.live = mark.length;
+  output.live_retired = false;
+  output.stable_retired = false;
+  output.known = true;
+  if (mark.sync) output.sync = mark.sync;
+  writes_outputs_ = true;
+}
+
+bool SinkTracker::settle() {
+  if (writes_outputs_ && gaps_ != 0) return false;
+  const bool news = !moved_files_.empty() || !moved_outputs_.empty();
+  for (const std::uint64_t id : moved_files_) {
+    File& file = files_.at(id);
+    file.moved = false;
+    file.stable = file.live.contiguous();
+    dirty_file(id, file);
+  }
+  moved_files_.clear();
+  for (const OutputKey& key : moved_outputs_) {
+    Output& output = outputs_.at(key);
+    output.moved = false;
+    output.stable = output.live;
+    output.stable_retired = output.live_retired;
+    output.known = true;
+    dirty_output(key, output);
+  }
+  moved_outputs_.clear();
+  return news;
+}
+
+void SinkTracker::touch(const OutputKey& key, Output& output) {
+  if (output.moved) return;
+  output.moved = true;
+  moved_outputs_.push_back(key);
+}
+
+void SinkTracker::dirty_file(std::uint64_t id, File& file) {
+  if (file.dirty) return;
+  file.dirty = true;
+  dirty_files_.push_back(id);
+}
+
+void SinkTracker::dirty_output(const OutputKey& key, Output& output) {
+  if (output.dirty) return;
+  output.dirty = true;
+  dirty_outputs_.push_back(key);
+}
+
+}  // namespace logpipe::detail

@@ -1,0 +1,126 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "channel/mutex.hpp"
+#include "delivery/checkpoint.hpp"
+#include "delivery/journal_state.hpp"
+#include "delivery/watermark.hpp"
+
+namespace logpipe::detail {
+
+class SinkTracker;
+
+/// What a sink's progress asks of the store it belongs to.
+class ProgressOwner {
+ public:
+  virtual ~ProgressOwner() = default;
+  virtual Status announce(SinkTracker& sink, const OutputMark& output) = 0;
+  /// There is something to commit. Cheap when that is known already.
+  virtual void note_change() noexcept = 0;
+};
+
+/// One sink's progress in three steps: what it has reached (`live`), what may be committed (`stable`: the last moment
+/// without a gap, when positions and lengths belonged together), and what is in the journal (the store's State). A sink
+/// that writes no outputs has nothing that could be ahead of its low-watermarks, so any moment of it is stable.
+/// Threads: the SinkProgress members as they say; the others under the store's mutex, which is taken before this one's.
+class SinkTracker final : public SinkProgress {
+ public:
+  /// What one commit takes along.
+  struct Step {
+    journal::SinkRecord record;  ///< positions ascending by file id
+    std::vector<std::pair<journal::OutputKey, journal::Output>> retiring;
+    std::vector<std::shared_ptr<const OutputHandle>> syncs;
+    [[nodiscard]] bool empty() const noexcept { return record.empty() && retiring.empty(); }
+    /// Null when this step does not move the file's position.
+    [[nodiscard]] const std::uint64_t* position(std::uint64_t file_id) const noexcept;
+  };
+
+  /// `committed`: what the journal says about this sink, null if nothing.
+  SinkTracker(ProgressOwner& owner, std::string name, const journal::SinkState* committed);
+
+  void complete(const Delivery& delivery, std::span<const OutputMark> outputs) override;
+  Status announce(const OutputMark& output) override;
+  void retire(const std::string& path) override;
+  std::vector<OutputMark> recovered() const override;
+
+  const std::string& name() const noexcept { return name_; }
+  void set_hooks(CheckpointStore::Hooks hooks) { hooks_ = std::move(hooks); }
+
+  /// Back to what is stable, or for a held sink to what is committed: everything behind it will be read again, and the
+  /// outputs cut back to it.
+  void begin_run(const journal::SinkState* committed);
+  /// Follows a file from here on, from `first_offset` unless it has a position. Returns where the sink goes on.
+  std::uint64_t adopt(std::uint64_t file_id, std::uint64_t first_offset);
+  void drop(std::uint64_t file_id);
+  /// The farthest offset that is settled, 0 for a file it does not follow.
+  std::uint64_t reached(std::uint64_t file_id) const;
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> stable_positions() const;
+
+  // A commit: collect, then confirm right before the append, then accepted or rejected.
+  Step collect();
+  void confirm(Step& step);
+  void accepted(const Step& step);
+  void rejected(const Step& step);
+  /// A sync of an output has failed, and the kernel may have dropped data that was written: nothing of this sink is
+  /// committed until it has been cut back.
+  void hold();
+  bool held() const;
+
+  // The store's part of announce().
+  bool is_retired(const journal::OutputKey& key) const;
+  void opened(const journal::OutputKey& key, const OutputMark& output, std::uint64_t committed_length);
+
+ private:
+  struct File {
+    Watermark live;
+    std::uint64_t first{0};
+    std::uint64_t stable{0};
+    bool moved{false};  // live differs from stable; listed in moved_files_
+    bool dirty{false};  // stable differs from the journal; listed in dirty_files_
+  };
+  struct Output {
+    std::string path;
+    std::uint64_t live{0};
+    std::uint64_t stable{0};
+    bool known{false};  // it has a stable length
+    bool live_retired{false};
+    bool stable_retired{false};
+    bool moved{false};
+    bool dirty{false};
+    std::shared_ptr<const OutputHandle> sync;  // of the live length, until it is committed
+  };
+
+  void load(const journal::SinkState* committed) LOGPIPE_REQUIRES(mutex_);
+  bool settle() LOGPIPE_REQUIRES(mutex_);
+  void touch(const journal::OutputKey& key, Output& output) LOGPIPE_REQUIRES(mutex_);
+  void dirty_file(std::uint64_t id, File& file) LOGPIPE_REQUIRES(mutex_);
+  void dirty_output(const journal::OutputKey& key, Output& output) LOGPIPE_REQUIRES(mutex_);
+
+  ProgressOwner& owner_;
+  const std::string name_;
+  CheckpointStore::Hooks hooks_;  // constant during a run
+
+  // A mutex, not a channel: taken once per batch and once per commit, for less than a channel operation takes, and the
+  // committer needs the state as a whole at one moment.
+  mutable Mutex mutex_;
+  std::unordered_map<std::uint64_t, File> files_ LOGPIPE_GUARDED_BY(mutex_);
+  std::map<journal::OutputKey, Output> outputs_ LOGPIPE_GUARDED_BY(mutex_);
+  std::vector<std::uint64_t> moved_files_ LOGPIPE_GUARDED_BY(mutex_);
+  std::vector<std::uint64_t> dirty_files_ LOGPIPE_GUARDED_BY(mutex_);
+  std::vector<journal::OutputKey> moved_outputs_ LOGPIPE_GUARDED_BY(mutex_);
+  std::vector<journal::OutputKey> dirty_outputs_ LOGPIPE_GUARDED_BY(mutex_);
+  std::vector<OutputMark> recovered_ LOGPIPE_GUARDED_BY(mutex_);
+  std::size_t gaps_ LOGPIPE_GUARDED_BY(mutex_){0};  // files whose watermark is behind something settled
+  bool writes_outputs_ LOGPIPE_GUARDED_BY(mutex_){false};
+  bool held_ LOGPIPE_GUARDED_BY(mutex_){false};
+};
+
+}  // namespace logpipe::detail
