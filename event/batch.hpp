@@ -48,6 +48,7 @@ struct Event {
   bool has_line_end{true};   ///< the body is followed by '\n' in the block
   bool truncated{false};     ///< the line was longer than the limit
   bool parse_failed{false};  ///< a parser was asked for and did not accept it; kept as text
+  bool escaped{false};       ///< json: a backslash is in it somewhere
 };
 static_assert(sizeof(Event) <= 32);
 

@@ -24,18 +24,6 @@ void Encoded::enlarge(std::size_t length) {
   own_capacity_ = capacity;
 }
 
-void Encoded::commit(std::size_t length) {
-  if (length == 0) return;
-  // Own bytes are only ever appended, so a last slice of ours always ends where the new bytes begin.
-  if (!slices_.empty() && slices_.back().own) {
-    slices_.back().length += static_cast<std::uint32_t>(length);
-  } else {
-    slices_.push_back({static_cast<std::uint32_t>(own_size_), static_cast<std::uint32_t>(length), true});
-  }
-  own_size_ += length;
-  total_ += length;
-}
-
 void Encoded::append_run(const Block& block, std::uint32_t offset, std::uint32_t length) {
   if (length == 0) return;
   if (!slices_.empty() && !slices_.back().own && slices_.back().offset + slices_.back().length == offset) {

@@ -51,7 +51,17 @@ class Encoded {
     if (own_capacity_ - own_size_ < length) enlarge(length);
     return own_.get() + own_size_;
   }
-  void commit(std::size_t length);
+  void commit(std::size_t length) {
+    if (length == 0) return;
+    // Own bytes are only ever appended, so a last slice of ours always ends where the new bytes begin.
+    if (!slices_.empty() && slices_.back().own) {
+      slices_.back().length += static_cast<std::uint32_t>(length);
+    } else {
+      slices_.push_back({static_cast<std::uint32_t>(own_size_), static_cast<std::uint32_t>(length), true});
+    }
+    own_size_ += length;
+    total_ += length;
+  }
   /// A run of the block, by reference or, when short, copied. `block` is the one this output is made from.
   void append_run(const Block& block, std::uint32_t offset, std::uint32_t length);
 

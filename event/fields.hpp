@@ -12,20 +12,30 @@ namespace logpipe {
 
 enum class ValueType : std::uint8_t { null, boolean, number, string, object, array };
 
-/// A field's value where it stands. Valid as long as the batch is open and the field is not set again.
+/// A key, prepared for comparing 8 bytes at once.
+struct KeyProbe {
+  KeyProbe() = default;
+  explicit KeyProbe(std::string_view name) noexcept;
+  std::uint64_t word{1};  ///< the first bytes of the key, with the quote behind it when there is room
+  std::uint64_t mask{0};
+};
+
+/// A field's value where it stands. A bare word that is no JSON value (`{"level":INFO}`) counts as a string. Valid as
+/// long as the batch is open and the field is not set again.
 struct FieldValue {
   ValueType type{ValueType::null};
   std::string_view text;  ///< as written; a string without its quotes
   bool escaped{false};    ///< a string that holds JSON escapes: see unescape()
 };
 
-/// Which field is meant: a name (`status`, any character, one top-level key), or, with a leading dot, a path into nested
-/// objects and arrays (`.user.id`, `.tags[0]`). Compiled once; comparing is by the unescaped name.
+/// Which field is meant: a name (`status`, any character, one top-level key), or, with a leading dot, a path into
+/// nested objects and arrays (`.user.id`, `.tags[0]`). Compiled once; comparing is by the unescaped name.
 class FieldPath {
  public:
   struct Step {
-    std::string key;           ///< unescaped
-    std::int64_t index{-1};    ///< >= 0: an array element instead of a key
+    std::string key;         ///< unescaped
+    std::int64_t index{-1};  ///< >= 0: an array element instead of a key
+    KeyProbe probe;
   };
   /// nullopt and a message in `*why` when the text is not a name or path.
   static std::optional<FieldPath> parse(std::string_view text, std::string* why = nullptr);
@@ -37,7 +47,8 @@ class FieldPath {
   std::string spelling_;
 };
 
-/// Looks a field up, edits included. In a `text` event the only field is `message`. Of keys that occur twice the first counts.
+/// Looks a field up, edits included. In a `text` event the only field is `message`. Of keys that occur twice the first
+/// counts.
 std::optional<FieldValue> find(const Batch& batch, const Event& event, const FieldPath& path);
 
 /// The value as text: unescaped into the arena if it has to be; numbers, literals and nested values as written.
@@ -46,13 +57,15 @@ std::string_view value_text(const FieldValue& value, Arena& arena);
 /// Members to set, prepared once: `{name, JSON value}`. The values must outlive every batch they are applied to.
 class FieldSet {
  public:
-  /// `name`: one top-level key. `json_value`: valid JSON (see json_string()).
+  /// `name`: one top-level key; of a name added twice the last value counts. `json_value`: valid JSON (see
+  /// json_string()).
   void add(std::string name, std::string json_value);
   bool empty() const noexcept { return members_.empty(); }
   struct Member {
     std::string name;
-    std::string json_name;   ///< quoted and escaped
+    std::string json_name;  ///< quoted and escaped
     std::string json_value;
+    KeyProbe probe;
   };
   const std::vector<Member>& members() const noexcept { return members_; }
   std::string_view fragment() const noexcept { return fragment_; }  ///< all members, comma separated

@@ -47,18 +47,25 @@ bool JsonTape::build(const char* text, std::size_t length) {
   clear();
   if (length == 0) return true;
   if (!impl_->scan(text, length)) return false;
-  impl_->built = impl_->scanner->n_structural_indexes;
+  entries_ = impl_->scanner->structural_indexes.get();
+  size_ = impl_->scanner->n_structural_indexes;
   return true;
 }
 
 bool JsonTape::append(const char* line, std::size_t length, std::uint32_t base) {
-  // The scanner's memory is needed for the line: a tape is either built or appended to.
-  impl_->built = 0;
+  std::vector<std::uint32_t>& lines = impl_->lines;
+  // What build() found lies in the memory that the scan of a line needs.
+  if (lines.empty() && size_ != 0) {
+    lines.assign(entries_, entries_ + size_);
+    entries_ = lines.data();
+  }
   if (length == 0 || !impl_->scan(line, length)) return false;
-  const std::uint32_t* entries = impl_->scanner->structural_indexes.get();
-  const std::size_t old = impl_->lines.size();
-  impl_->lines.resize(old + impl_->scanner->n_structural_indexes);
-  for (std::size_t i = old; i < impl_->lines.size(); ++i) impl_->lines[i] = entries[i - old] + base;
+  const std::uint32_t* found = impl_->scanner->structural_indexes.get();
+  const std::size_t old = lines.size();
+  lines.resize(old + impl_->scanner->n_structural_indexes);
+  for (std::size_t i = old; i < lines.size(); ++i) lines[i] = found[i - old] + base;
+  entries_ = lines.data();
+  size_ = lines.size();
   return true;
 }
 
@@ -76,15 +83,12 @@ void JsonTape::clear() noexcept {
   }
   impl.lines.clear();
   impl.largest = 0;
-  impl.built = 0;
+  entries_ = nullptr;
+  size_ = 0;
 }
 
-const std::uint32_t* JsonTape::entries() const noexcept {
-  return impl_->built != 0 ? impl_->scanner->structural_indexes.get() : impl_->lines.data();
-}
-
-std::size_t JsonTape::size() const noexcept {
-  return impl_->built != 0 ? impl_->built : impl_->lines.size();
+bool valid_utf8(std::string_view text) noexcept {
+  return simdjson::validate_utf8(text.data(), text.size());
 }
 
 }  // namespace logpipe
