@@ -14,7 +14,9 @@
 
 namespace logpipe {
 
-inline std::size_t byte_size(const BlockPtr& block) noexcept { return block ? block->capacity() : 0; }
+inline std::size_t byte_size(const BlockPtr& block) noexcept {
+  return block ? block->capacity() : 0;
+}
 
 /// What a source gets from the daemon. All of it outlives the source.
 struct SourceServices {
@@ -27,14 +29,14 @@ struct SourceServices {
   bool once{false};  ///< read to the end of what is there, then return (`--once`)
 };
 
-/// Where events come from. Blocks hold whole lines (or say otherwise in their segments); splitting them is the pool's work.
-/// Threads: run() is called once, on one thread of its own.
-/// Ends: owns its Sender exactly as long as it runs; returning closes its side of the channel.
+/// Where events come from. Blocks hold whole lines (or say otherwise in their segments); splitting them is the pool's
+/// work. Threads: run() is called once, on one thread of its own. Ends: owns its Sender exactly as long as it runs;
+/// returning closes its side of the channel.
 class Source {
  public:
   virtual ~Source() = default;
-  /// Reads until the input ends (success), `ctx.intake` is cancelled (hands over what it holds; success) or `ctx.run` is
-  /// (returns at once). An Error ends the daemon with status 74 after the rest has drained.
+  /// Reads until the input ends (success), `ctx.intake` is cancelled (hands over what it holds; success) or `ctx.run`
+  /// is (returns at once). An Error ends the daemon with status 74 after the rest has drained.
   virtual Status run(Sender<BlockPtr> out, const RunContext& ctx) = 0;
 };
 

@@ -1,0 +1,317 @@
+#include "sources/file.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <optional>
+#include <utility>
+
+#include "sources/file_set.hpp"
+#include "sources/outbox.hpp"
+#include "sources/wake.hpp"
+
+namespace logpipe {
+
+const config::Schema<FileSourceOptions>& schema_of(config::Tag<FileSourceOptions>) {
+  using Options = FileSourceOptions;
+  using namespace std::chrono_literals;
+  static const auto schema =
+      config::Schema<Options>("File source")
+          .description("Follows log files across growth, rotation and truncation.")
+          .required("include", &Options::include,
+                    "Files to read: a path or pattern, or a list of them. `*`, `?` and `[…]` match within one "
+                    "directory, `**` "
+                    "matches any number of directories.")
+          .or_single()
+          .optional("exclude", &Options::exclude,
+                    "Files to leave out. A pattern without a slash is compared with the file's name, others with the "
+                    "whole path.")
+          .or_single()
+          .optional("read_from", &Options::read_from,
+                    "Where to begin in files that are there at the start. A checkpoint always wins, and files that "
+                    "appear later are "
+                    "read from their beginning.")
+          .optional("discovery_interval", &Options::discovery_interval,
+                    "How often the patterns are walked. inotify tells of changes at once; this finds what it missed "
+                    "and tries again "
+                    "what could not be read.")
+          .range(std::chrono::milliseconds(10), std::chrono::milliseconds(1h))
+          .optional("max_line_bytes", &Options::max_line_bytes, "The longest line, without its line feed.")
+          .range(kLineBytesMin, kLineBytesMax)
+          .optional("oversize", &Options::oversize, "What becomes of a longer line.")
+          .optional("partial_line_timeout", &Options::partial_line_timeout,
+                    "Deliver a last line without a line feed when it has not grown for this long; what is appended to "
+                    "it later is an "
+                    "event of its own. `0` waits until the line is complete.")
+          .range(std::chrono::milliseconds(0), std::chrono::milliseconds(24h))
+          .optional("rotate_wait", &Options::rotate_wait,
+                    "How long a file that was renamed away or deleted is kept open after its last growth.")
+          .range(std::chrono::milliseconds(0), std::chrono::milliseconds(24h))
+          .optional("max_open_files", &Options::max_open_files, "Further files wait until others have gone.")
+          .range(std::uint32_t{1}, std::uint32_t{1'000'000})
+          .check(
+              &Options::include,
+              [](const std::vector<std::string>& patterns) {
+                return !patterns.empty() && std::none_of(patterns.begin(), patterns.end(),
+                                                         [](const std::string& text) { return text.empty(); });
+              },
+              "at least one path or pattern");
+  return schema;
+}
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using Deadline = std::optional<Clock::time_point>;
+
+Deadline earlier(Deadline a, Deadline b) {
+  if (!a || !b) return a ? a : b;
+  return std::min(*a, *b);
+}
+
+LineCutter make_cutter(const FileSourceOptions& options, const SourceServices& services) {
+  Counter oversize;
+  if (services.metrics != nullptr) {
+    oversize = services.metrics->counter({"logpipe_source_oversize_lines_total", "Lines longer than max_line_bytes."},
+                                         {{"source", services.name}});
+  }
+  return {LineLimit{static_cast<std::size_t>(options.max_line_bytes), options.oversize}, std::move(oversize)};
+}
+
+/// One run over the files. Round after round every file that is ready gets one turn; between the rounds it hears of
+/// changes.
+class Reading {
+ public:
+  Reading(const FileSourceOptions& options, const SourceServices& services, const FileSourceSystem& system,
+          Sender<BlockPtr> out, const RunContext& ctx)
+      : options_(options),
+        services_(services),
+        ctx_(ctx),
+        lines_(make_cutter(options, services)),
+        tools_{lines_, system.read},
+        outbox_(std::move(out), services, ctx),
+        files_(options, services, tools_, system),
+        stop_(ctx.intake.token()) {}
+
+  /// Until the intake is cancelled.
+  Status follow();
+  /// Until everything that is there has been read.
+  Status once();
+
+ private:
+  enum class Freshness : std::uint8_t { as_known, looked_at };
+  bool round(Freshness freshness);
+  bool settle_turn(TailedFile& file, Tail::Turn turn);
+  bool finish(TailedFile& file);
+  bool end_quiet_files(Deadline& next);
+  bool end_partial_lines(Deadline& next);
+  void walk();
+  bool once_over();
+
+  const FileSourceOptions& options_;
+  const SourceServices& services_;
+  const RunContext& ctx_;
+  LineCutter lines_;
+  TailTools tools_;
+  Outbox outbox_;
+  FileSet files_;
+  StopDescriptor stop_;
+  Clock::time_point next_walk_{};
+  std::optional<Error> first_error_;  // with `--once`
+};
+
+void Reading::walk() {
+  files_.walk();
+  next_walk_ = Clock::now() + options_.discovery_interval;
+  if (!services_.once || first_error_) return;
+  if (const std::string trouble = files_.first_trouble(); !trouble.empty())
+    first_error_ = Error{ErrorKind::io, trouble};
+}
+
+/// A turn for every file that is ready. False: time to stop.
+bool Reading::round(Freshness freshness) {
+  std::vector<TailedFile*>& ready = files_.ready();
+  std::size_t expected = 0;
+  for (TailedFile* file : ready) {
+    if (freshness == Freshness::looked_at) files_.look(*file);
+    expected += static_cast<std::size_t>(file->tail.lag());
+  }
+  for (std::size_t i = 0, count = ready.size(); i < count; ++i) {
+    TailedFile& file = *ready[i];
+    if (ctx_.intake.done()) return false;
+    if (file.failed) {
+      file.ready = false;
+      continue;
+    }
+    const TailedFile* before = file.predecessor;
+    if (before != nullptr && !before->failed && !before->tail.at_end()) continue;
+    file.predecessor = nullptr;
+    file.begun = true;
+    const std::uint64_t lag = file.tail.lag();
+    const Tail::Turn turn = file.tail.read(outbox_, expected);
+    expected -= static_cast<std::size_t>(std::min<std::uint64_t>(expected, lag - std::min(lag, file.tail.lag())));
+    if (!settle_turn(file, turn)) return false;
+  }
+  std::erase_if(ready, [](const TailedFile* file) { return !file->ready; });
+  outbox_.heartbeat().beat();
+  return true;
+}
+
+bool Reading::settle_turn(TailedFile& file, Tail::Turn turn) {
+  switch (turn) {
+    case Tail::Turn::stopped:
+      return false;
+    case Tail::Turn::failed:
+      files_.fail(file, file.tail.error());
+      file.ready = false;
+      break;
+    case Tail::Turn::restarted:
+      files_.restart(file);
+      break;
+    case Tail::Turn::idle:
+      files_.recovered(file);
+      file.ready = false;
+      break;
+    case Tail::Turn::more:
+      files_.recovered(file);
+      break;
+  }
+  files_.settle(file);
+  return true;
+}
+
+/// Delivers the unfinished last line. False: time to stop. A failure is noted at the file.
+bool Reading::finish(TailedFile& file) {
+  Tail::Turn turn = Tail::Turn::more;
+  while (turn == Tail::Turn::more) {
+    turn = file.tail.finish(outbox_);
+    if (turn == Tail::Turn::stopped) return false;
+    if (turn == Tail::Turn::failed) files_.fail(file, file.tail.error());
+  }
+  files_.settle(file);
+  return true;
+}
+
+/// Files whose names have gone are closed once their writers are done with them.
+bool Reading::end_quiet_files(Deadline& next) {
+  if (files_.gone().empty()) return true;
+  const Clock::time_point now = Clock::now();
+  std::vector<TailedFile*> quiet;
+  bool named = false;
+  for (TailedFile* file : files_.gone()) {
+    if (file->ready || file->failed) continue;
+    const Clock::time_point due = file->changed + options_.rotate_wait;
+    if (due > now) {
+      next = earlier(next, due);
+    } else if (files_.look(*file); !file->tail.at_end()) {
+      files_.make_ready(*file);
+      next = now;
+    } else {
+      quiet.push_back(file);
+      named = named || !file->tail.unlinked();
+    }
+  }
+  // It may have come back under a name that nobody reported.
+  if (named) walk();
+  for (TailedFile* file : quiet) {
+    if (!file->gone() || file->ready || file->failed || !file->tail.at_end()) continue;
+    if (!finish(*file)) return false;
+    if (!file->failed) files_.release(*file, FileSet::Release::finished);
+  }
+  if (!quiet.empty() && files_.waiting() > 0) next_walk_ = now;
+  return true;
+}
+
+bool Reading::end_partial_lines(Deadline& next) {
+  if (options_.partial_line_timeout.count() == 0) return true;
+  const Clock::time_point now = Clock::now();
+  for (const auto& file : files_.files()) {
+    if (!file->tail.has_partial_line() || file->ready || file->failed) continue;
+    const Clock::time_point due = file->changed + options_.partial_line_timeout;
+    if (due > now) {
+      next = earlier(next, due);
+    } else if (!finish(*file)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+Status Reading::follow() {
+  if (stop_.fd() < 0) return fail(Error::from_errno(errno, "eventfd"));
+  walk();
+  while (!ctx_.intake.done()) {
+    if (!round(Freshness::looked_at)) break;
+    if (Clock::now() >= next_walk_) walk();
+    if (!files_.ready().empty()) {
+      if (!outbox_.send_if_due()) break;
+      files_.take_changes();
+      continue;
+    }
+    Deadline until = next_walk_;
+    if (!end_quiet_files(until) || !end_partial_lines(until)) break;
+    if (!files_.ready().empty()) continue;
+    until = earlier(until, outbox_.settle());
+    if (outbox_.failed()) break;
+    outbox_.heartbeat().wait();
+    std::array<pollfd, 2> events{pollfd{stop_.fd(), POLLIN, 0}, pollfd{files_.inotify_fd(), POLLIN, 0}};
+    wait_for(events, until);
+    files_.take_changes();
+  }
+  outbox_.send();
+  return {};
+}
+
+Status Reading::once() {
+  walk();
+  if (files_.files().empty() && !first_error_) {
+    std::string patterns;
+    for (const std::string& pattern : options_.include) patterns += (patterns.empty() ? "" : ", ") + pattern;
+    return fail(ErrorKind::io, "no file matches " + patterns);
+  }
+  while (!files_.files().empty() && !ctx_.intake.done()) {
+    if (!round(Freshness::as_known) || !once_over() || !outbox_.send_if_due()) break;
+    if (files_.files().empty() && files_.waiting() > 0) walk();
+  }
+  outbox_.send();
+  if (first_error_ && !ctx_.intake.done()) return fail(*first_error_);
+  return {};
+}
+
+/// Closes the files that are read to the end they had. False: time to stop.
+bool Reading::once_over() {
+  std::vector<TailedFile*> over;
+  for (const auto& file : files_.files()) {
+    if (!file->ready) over.push_back(file.get());
+  }
+  for (TailedFile* file : over) {
+    if (!file->failed && !finish(*file)) return false;
+    if (file->failed && !first_error_) first_error_ = file->tail.error();
+    files_.release(*file, FileSet::Release::closed);
+  }
+  return true;
+}
+
+class FileSource : public Source {
+ public:
+  FileSource(FileSourceOptions options, SourceServices services, FileSourceSystem system)
+      : options_(std::move(options)), services_(std::move(services)), system_(std::move(system)) {}
+
+  Status run(Sender<BlockPtr> out, const RunContext& ctx) override {
+    Reading reading(options_, services_, system_, std::move(out), ctx);
+    return services_.once ? reading.once() : reading.follow();
+  }
+
+ private:
+  const FileSourceOptions options_;
+  const SourceServices services_;
+  const FileSourceSystem system_;
+};
+
+}  // namespace
+
+std::unique_ptr<Source> make_file_source(FileSourceOptions options, SourceServices services, FileSourceSystem system) {
+  return std::make_unique<FileSource>(std::move(options), std::move(services), std::move(system));
+}
+
+}  // namespace logpipe

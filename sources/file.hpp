@@ -1,0 +1,53 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/schema.hpp"
+#include "sources/line_options.hpp"
+#include "sources/source.hpp"
+#include "sources/tail.hpp"
+
+namespace logpipe {
+
+/// Where reading begins in a file that is there at the start and has no checkpoint.
+enum class ReadFrom : std::uint8_t { beginning, end };
+
+/// Options of `type: file`.
+struct FileSourceOptions {
+  std::vector<std::string> include;
+  std::vector<std::string> exclude;
+  ReadFrom read_from{ReadFrom::beginning};
+  std::chrono::milliseconds discovery_interval{1000};
+  config::Bytes max_line_bytes{1024 * 1024};
+  Oversize oversize{Oversize::truncate};
+  std::chrono::milliseconds partial_line_timeout{0};
+  std::chrono::milliseconds rotate_wait{2000};
+  std::uint32_t max_open_files{4096};
+};
+const config::Schema<FileSourceOptions>& schema_of(config::Tag<FileSourceOptions>);
+
+/// What a test may replace.
+struct FileSourceSystem {
+  PositionedRead read{system_read()};
+  std::size_t inotify_watches_max{std::numeric_limits<std::size_t>::max()};
+};
+
+/// Follows files across growth, rotation and truncation. See docs/components/sources/file.md.
+std::unique_ptr<Source> make_file_source(FileSourceOptions options, SourceServices services,
+                                         FileSourceSystem system = {});
+
+}  // namespace logpipe
+
+template <>
+struct logpipe::config::EnumNames<logpipe::ReadFrom> {
+  static constexpr EnumName<ReadFrom> values[] = {
+      {"beginning", ReadFrom::beginning, "the whole file"},
+      {"end", ReadFrom::end, "only lines that come later"},
+  };
+};

@@ -1,0 +1,480 @@
+#include "sources/file_set.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <unordered_set>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "telemetry/log.hpp"
+
+namespace logpipe {
+
+namespace {
+
+constexpr std::size_t kRotatedMax = 4096;
+
+FileKey key_of(const struct stat& info) {
+  return {info.st_dev, info.st_ino};
+}
+
+std::string working_directory() {
+  std::error_code error;
+  const std::filesystem::path path = std::filesystem::current_path(error);
+  return error ? "/" : path.string();
+}
+
+std::int64_t birth_of(int fd) {
+  struct statx info {};
+  if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &info) != 0 || (info.stx_mask & STATX_BTIME) == 0) return 0;
+  return info.stx_btime.tv_sec * 1'000'000'000 + info.stx_btime.tv_nsec;
+}
+
+/// The path without symbolic links, or nothing when it is the path itself.
+std::string target_of(const std::string& path) {
+  struct Free {
+    void operator()(char* text) const noexcept { std::free(text); }
+  };
+  const std::unique_ptr<char, Free> real(realpath(path.c_str(), nullptr));
+  return real && path != real.get() ? real.get() : std::string();
+}
+
+const char* kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a FIFO";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+}  // namespace
+
+/// Gathers the matches of one walk; watches the directories on the way.
+class FileSet::Collector : public GlobVisitor {
+ public:
+  explicit Collector(FileSet& set) : set_(set) {}
+
+  void on_directory(const std::string& path, DirectoryUse use) override {
+    if (!set_.services_.once) set_.watcher_.watch(path, use);
+  }
+  void on_match(const std::string& path) override {
+    if (!set_.exclude_.matches(path)) found.insert(path);
+  }
+  void on_error(const std::string& path, int error) override {
+    set_.note_trouble(set_.open_troubles_, path, Error::from_errno(error, "read " + path));
+  }
+
+  std::unordered_set<std::string> found;
+
+ private:
+  FileSet& set_;
+};
+
+FileSet::FileSet(const FileSourceOptions& options, const SourceServices& services, TailTools& tools,
+                 const FileSourceSystem& system)
+    : options_(options),
+      services_(services),
+      tools_(tools),
+      component_("sources." + services.name),
+      exclude_(options.exclude, working_directory()),
+      watcher_(services.once ? 0 : system.inotify_watches_max) {
+  const std::string directory = working_directory();
+  for (const std::string& pattern : options.include) include_.emplace_back(pattern, directory);
+  if (services.metrics != nullptr) {
+    const Labels labels{{"source", services.name}};
+    lag_ = services.metrics->gauge({"logpipe_source_lag_bytes", "Bytes in the source's files that are not read yet."},
+                                   labels);
+    open_files_ = services.metrics->gauge({"logpipe_source_open_files", "Files the source has open."}, labels);
+    rotations_ = services.metrics->counter(
+        {"logpipe_source_rotations_total", "Times a new file took the path of one being read."}, labels);
+    truncations_ = services.metrics->counter(
+        {"logpipe_source_truncations_total", "Times a file began again with less than was read."}, labels);
+    errors_ = services.metrics->counter(
+        {"logpipe_source_errors_total", "Files or directories that could not be read, each attempt."}, labels);
+  }
+  if (services.health != nullptr) health_ = services.health->component(component_);
+}
+
+void FileSet::walk() {
+  ++walks_;
+  walk_needed_ = false;
+  waiting_ = 0;
+  const std::map<std::string, std::string> old_troubles = std::exchange(open_troubles_, {});
+  watcher_.begin_walk();
+  Collector collector(*this);
+  for (const Glob& glob : include_) glob.walk(collector);
+
+  std::vector<Found> fresh;
+  for (const std::string& path : collector.found) {
+    std::optional<Found> unknown;
+    look_up(path, true, unknown);
+    if (unknown) fresh.push_back(std::move(*unknown));
+  }
+  for (const auto& file : files_) {
+    const std::set<std::string> names = file->names;
+    for (const std::string& name : names) {
+      if (!collector.found.contains(name)) remove_name(name);
+    }
+  }
+  // The oldest first: after a restart that is the order of their lines.
+  std::sort(fresh.begin(), fresh.end(), [](const Found& a, const Found& b) {
+    return std::tie(a.modified_ns, a.path) < std::tie(b.modified_ns, b.path);
+  });
+  for (const Found& found : fresh) open_file(found.path, found.path, true);
+  watcher_.end_walk();
+
+  for (const auto& file : files_) {
+    file->failed = false;
+    if (look(*file) && !file->tail.at_end()) make_ready(*file);
+  }
+  for (const auto& [path, reason] : open_troubles_) {
+    if (!old_troubles.contains(path)) log::warn(component_, "cannot read, will try again", {{"error", reason}});
+  }
+  if (walks_ == 1 && files_.empty() && open_troubles_.empty() && !services_.once) {
+    log::info(component_, "no files match yet", {{"include", include_.empty() ? "" : include_.front().text()}});
+  }
+  report_health();
+}
+
+TailedFile* FileSet::look_up(const std::string& path, bool matching, std::optional<Found>& unknown) {
+  struct stat info {};
+  if (lstat(path.c_str(), &info) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR)
+      note_trouble(open_troubles_, path, Error::from_errno(errno, "stat " + path));
+    return nullptr;
+  }
+  std::string target;
+  if (S_ISLNK(info.st_mode)) {
+    if (stat(path.c_str(), &info) != 0) {
+      if (errno != ENOENT && errno != ENOTDIR)
+        note_trouble(open_troubles_, path, Error::from_errno(errno, "stat " + path));
+      return nullptr;
+    }
+    target = target_of(path);
+  }
+  if (!S_ISREG(info.st_mode)) {
+    if (matching && !S_ISDIR(info.st_mode) && skipped_.insert(path).second) {
+      log::warn(component_, "skipped, not a regular file", {{"path", path}, {"kind", kind_of(info.st_mode)}});
+    } else if (matching && skipped_.insert(path).second) {
+      log::debug(component_, "skipped, not a regular file", {{"path", path}, {"kind", kind_of(info.st_mode)}});
+    }
+    return nullptr;
+  }
+  const auto known = by_key_.find(key_of(info));
+  if (known == by_key_.end()) {
+    if (!closed_.contains(key_of(info))) {
+      unknown = Found{path, info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec};
+    }
+    return nullptr;
+  }
+  add_name(*known->second, path, matching);
+  if (!target.empty() && !services_.once) {
+    // Changes are reported where the file is, not where the link is.
+    watcher_.watch(target.substr(0, std::max<std::size_t>(target.rfind('/'), 1)), DirectoryUse::files);
+    if (!by_name_.contains(target)) add_name(*known->second, target, false);
+  }
+  return known->second;
+}
+
+void FileSet::examine(const std::string& path, const std::string& origin, bool matching) {
+  std::optional<Found> unknown;
+  if (TailedFile* file = look_up(path, matching, unknown); file != nullptr) {
+    make_ready(*file);
+  } else if (unknown) {
+    open_file(path, origin, matching);
+  }
+}
+
+void FileSet::open_file(const std::string& path, const std::string& origin, bool matching) {
+  if (files_.size() >= options_.max_open_files) {
+    ++waiting_;
+    if (walks_ == 1) late_.insert(path);
+    return;
+  }
+  // Never blocks, should the name lead to something else by now.
+  Descriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  if (!descriptor) {
+    if (errno == ENOENT) return;
+    note_trouble(open_troubles_, path, Error::from_errno(errno, "open " + path));
+    if (walks_ == 1) late_.insert(path);
+    return;
+  }
+  struct stat info {};
+  if (fstat(descriptor.get(), &info) != 0 || !S_ISREG(info.st_mode)) return;
+  const FileKey key = key_of(info);
+  if (by_key_.contains(key) || closed_.contains(key)) return examine(path, origin, matching);
+
+  const std::uint64_t begin = first_offset(path, descriptor.get(), static_cast<std::uint64_t>(info.st_size));
+  Resume resume = services_.checkpoints->attach(services_.name, origin, descriptor.get(), begin);
+  log::info(component_, resume.known ? "file opened where it was left" : "file opened",
+            {{"path", path}, {"offset", resume.offset}});
+  open_troubles_.erase(path);
+  files_.push_back(
+      std::make_unique<TailedFile>(key, origin, ++sequence_, std::move(descriptor), std::move(resume), tools_));
+  TailedFile& file = *files_.back();
+  file.born_ns = birth_of(file.tail.fd());
+  file.changed = std::chrono::steady_clock::now();
+  by_key_[key] = &file;
+  gone_.insert(&file);  // until it has its first name
+  std::optional<Found> unknown;
+  look_up(path, matching, unknown);
+  by_origin_[origin].push_back(&file);
+  order(origin);
+  look(file);
+  make_ready(file);
+  open_files_.set(static_cast<double>(files_.size()));
+}
+
+/// At the first sight of what was there at the start, `read_from: end` begins behind the last whole line.
+std::uint64_t FileSet::first_offset(const std::string& path, int fd, std::uint64_t size) {
+  const bool initial = walks_ <= 1 || late_.erase(path) > 0;
+  if (options_.read_from == ReadFrom::beginning || !initial) return 0;
+  const std::uint64_t from = size - std::min<std::uint64_t>(size, tools_.scratch.size());
+  const iovec part{tools_.scratch.data(), static_cast<std::size_t>(size - from)};
+  const ssize_t length = tools_.read(fd, &part, 1, static_cast<off_t>(from));
+  if (length <= 0) return size;
+  const void* feed = memrchr(tools_.scratch.data(), '\n', static_cast<std::size_t>(length));
+  if (feed == nullptr) return from == 0 ? 0 : size;
+  return from + static_cast<std::uint64_t>(static_cast<const char*>(feed) + 1 - tools_.scratch.data());
+}
+
+void FileSet::add_name(TailedFile& file, const std::string& path, bool matching) {
+  if (const auto known = by_name_.find(path); known != by_name_.end() && known->second != &file) remove_name(path);
+  by_name_[path] = &file;
+  if (matching) {
+    file.aliases.erase(path);
+    file.names.insert(path);
+    gone_.erase(&file);
+  } else if (!file.names.contains(path)) {
+    file.aliases.insert(path);
+  }
+}
+
+void FileSet::remove_name(const std::string& path) {
+  const auto known = by_name_.find(path);
+  if (known == by_name_.end()) return;
+  TailedFile& file = *known->second;
+  by_name_.erase(known);
+  file.aliases.erase(path);
+  if (file.names.erase(path) > 0 && file.gone()) {
+    gone_.insert(&file);
+    file.changed = std::chrono::steady_clock::now();
+  }
+  make_ready(file);  // a last look, at least
+}
+
+/// Files that held one path after another are read one after another.
+void FileSet::order(const std::string& origin) {
+  const std::vector<TailedFile*>& all = by_origin_[origin];
+  if (all.size() < 2) return;
+  rotations_.add();
+  TailedFile* previous = nullptr;
+  std::vector<TailedFile*> waiting;
+  for (TailedFile* file : all) {
+    if (file->begun) {
+      previous = file;
+    } else {
+      waiting.push_back(file);
+    }
+  }
+  // Those renamed before they were opened come before the one that has the path; what was renamed more often is older
+  // and was found later.
+  std::sort(waiting.begin(), waiting.end(), [&](const TailedFile* a, const TailedFile* b) {
+    const bool a_holds = a->names.contains(origin);
+    const bool b_holds = b->names.contains(origin);
+    if (a_holds != b_holds) return b_holds;
+    if (a->born_ns != b->born_ns) return a->born_ns < b->born_ns;
+    return a->sequence > b->sequence;
+  });
+  for (TailedFile* file : waiting) {
+    if (previous != nullptr) make_ready(*previous);
+    file->predecessor = previous;
+    previous = file;
+  }
+}
+
+bool FileSet::matches(const std::string& path) const {
+  const bool included =
+      std::any_of(include_.begin(), include_.end(), [&](const Glob& glob) { return glob.matches(path); });
+  return included && !exclude_.matches(path);
+}
+
+void FileSet::take_changes() {
+  changes_.clear();
+  watcher_.take(changes_);
+  for (const DirectoryWatcher::Change& change : changes_) apply(change);
+  if (walk_needed_) walk();
+}
+
+void FileSet::apply(const DirectoryWatcher::Change& change) {
+  using Kind = DirectoryWatcher::Change::Kind;
+  switch (change.kind) {
+    case Kind::modified:
+      if (const auto known = by_name_.find(change.path); known != by_name_.end()) {
+        make_ready(*known->second);
+      } else if (matches(change.path)) {
+        examine(change.path, change.path, true);
+      }
+      break;
+    case Kind::appeared:
+      on_appeared(change);
+      break;
+    case Kind::vanished:
+      on_vanished(change.path);
+      break;
+    case Kind::lost:
+      log::warn(component_, "inotify events were lost, looking at every file");
+      walk_needed_ = true;
+      break;
+    case Kind::directories:
+      walk_needed_ = true;
+      break;
+  }
+}
+
+void FileSet::on_appeared(const DirectoryWatcher::Change& change) {
+  std::string origin;
+  if (!change.moved_from.empty()) {
+    if (const auto moved = rotated_.find(change.moved_from); moved != rotated_.end()) {
+      origin = std::move(moved->second);
+      rotated_.erase(moved);
+    } else if (matches(change.moved_from)) {
+      origin = change.moved_from;
+    }
+  }
+  if (matches(change.path)) {
+    examine(change.path, origin.empty() ? change.path : origin, true);
+  } else if (!origin.empty()) {
+    // Rotated out of the patterns, perhaps before it was ever opened: what is in it belongs to the path it had.
+    if (rotated_.size() >= kRotatedMax) rotated_.clear();
+    rotated_[change.path] = origin;
+    examine(change.path, origin, false);
+  }
+}
+
+void FileSet::on_vanished(const std::string& path) {
+  const auto known = by_name_.find(path);
+  if (known == by_name_.end()) return;
+  struct stat info {};
+  const bool still_there = stat(path.c_str(), &info) == 0 && key_of(info) == known->second->key;
+  if (!still_there) remove_name(path);
+}
+
+void FileSet::make_ready(TailedFile& file) {
+  if (file.ready || file.failed) return;
+  file.ready = true;
+  ready_.push_back(&file);
+}
+
+bool FileSet::look(TailedFile& file) {
+  switch (file.tail.look()) {
+    case Tail::Look::same:
+      break;
+    case Tail::Look::grown:
+      file.changed = std::chrono::steady_clock::now();
+      break;
+    case Tail::Look::truncated:
+      restart(file);
+      break;
+    case Tail::Look::failed:
+      fail(file, file.tail.error());
+      return false;
+  }
+  settle(file);
+  return true;
+}
+
+void FileSet::restart(TailedFile& file) {
+  truncations_.add();
+  log::warn(component_, "file was truncated, reading from its beginning",
+            {{"path", file.origin}, {"position", file.tail.position()}, {"size", file.tail.size()}});
+  file.tail.restart(services_.checkpoints->restart(file.tail.file(), file.tail.fd()));
+  file.changed = std::chrono::steady_clock::now();
+}
+
+void FileSet::fail(TailedFile& file, const Error& error) {
+  file.failed = true;
+  note_trouble(read_troubles_, file.origin, error);
+  report_health();
+}
+
+void FileSet::settle(TailedFile& file) {
+  const std::uint64_t lag = file.tail.lag();
+  if (lag != file.counted_lag) {
+    lag_bytes_ += lag - file.counted_lag;  // modulo 2^64, so a shrinking lag is fine
+    file.counted_lag = lag;
+    lag_.set(static_cast<double>(lag_bytes_));
+  }
+}
+
+void FileSet::recovered(TailedFile& file) {
+  if (read_troubles_.empty() || read_troubles_.erase(file.origin) == 0) return;
+  log::info(component_, "file can be read again", {{"path", file.origin}});
+  report_health();
+}
+
+void FileSet::release(TailedFile& file, Release how) {
+  if (how == Release::finished) {
+    services_.checkpoints->finished(file.tail.file(), file.tail.position());
+    log::info(component_, "file finished", {{"path", file.origin}, {"bytes", file.tail.position()}});
+  } else {
+    closed_.insert(file.key);
+  }
+  lag_bytes_ -= file.counted_lag;
+  lag_.set(static_cast<double>(lag_bytes_));
+  read_troubles_.erase(file.origin);
+  for (const auto* names : {&file.names, &file.aliases}) {
+    for (const std::string& name : *names) by_name_.erase(name);
+  }
+  by_key_.erase(file.key);
+  gone_.erase(&file);
+  std::erase(ready_, &file);
+  const auto origin = by_origin_.find(file.origin);
+  std::erase(origin->second, &file);
+  for (TailedFile* other : origin->second) {
+    if (other->predecessor == &file) other->predecessor = nullptr;
+  }
+  if (origin->second.empty()) by_origin_.erase(origin);
+  std::erase_if(files_, [&](const auto& candidate) { return candidate.get() == &file; });
+  open_files_.set(static_cast<double>(files_.size()));
+}
+
+void FileSet::note_trouble(std::map<std::string, std::string>& troubles, const std::string& path, const Error& error) {
+  errors_.add();
+  const bool fresh = troubles.insert_or_assign(path, error.message).second;
+  if (fresh && &troubles == &read_troubles_)
+    log::warn(component_, "cannot read, will try again", {{"error", error.message}});
+}
+
+std::string FileSet::first_trouble() const {
+  for (const auto* troubles : {&open_troubles_, &read_troubles_}) {
+    if (!troubles->empty()) return troubles->begin()->second;
+  }
+  return {};
+}
+
+void FileSet::report_health() {
+  std::string reason = first_trouble();
+  if (const std::size_t count = open_troubles_.size() + read_troubles_.size(); count > 1) {
+    reason += " (and " + std::to_string(count - 1) + " more)";
+  }
+  const auto add = [&reason](const std::string& text) { reason += (reason.empty() ? "" : "; ") + text; };
+  if (watcher_.unwatched() > 0 && !services_.once) {
+    add(std::to_string(watcher_.unwatched()) + " directories are not watched (inotify: " +
+        std::strerror(watcher_.last_error()) + "), changes there are found by scanning only");
+  }
+  if (waiting_ > 0 && !services_.once) {
+    add(std::to_string(waiting_) + " files wait, max_open_files (" + std::to_string(options_.max_open_files) +
+        ") are open");
+  }
+  if (reason == reported_) return;
+  reported_ = reason;
+  health_.set(reason.empty() ? HealthState::ok : HealthState::degraded, reason);
+}
+
+}  // namespace logpipe

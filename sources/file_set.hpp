@@ -1,0 +1,145 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "sources/file.hpp"
+#include "sources/glob.hpp"
+#include "sources/tail.hpp"
+#include "sources/watcher.hpp"
+
+namespace logpipe {
+
+/// A tail with the names that lead to it.
+struct TailedFile {
+  TailedFile(FileKey file_key, std::string first_path, std::uint64_t number, Descriptor file, Resume resume,
+             TailTools& tools)
+      : key(file_key),
+        origin(std::move(first_path)),
+        sequence(number),
+        tail(std::move(file), std::move(resume), tools) {}
+
+  const FileKey key;
+  const std::string origin;      ///< the path it was first found under, or rotated away from
+  const std::uint64_t sequence;  ///< later ones were found later
+  Tail tail;
+  std::set<std::string> names;                      ///< that the patterns match
+  std::set<std::string> aliases;                    ///< others under which changes are reported
+  TailedFile* predecessor{nullptr};                 ///< to be read to its end before this one begins
+  std::int64_t born_ns{0};                          ///< time of birth, where the file system knows it
+  bool ready{false};                                ///< waits for its turn
+  bool begun{false};                                ///< had its first turn
+  bool failed{false};                               ///< the last look or read failed; tried again with the next walk
+  std::uint64_t counted_lag{0};                     ///< its part of the gauge
+  std::chrono::steady_clock::time_point changed{};  ///< when it last grew or lost its last name
+
+  bool gone() const noexcept { return names.empty(); }
+};
+
+/// The files that the patterns of one source lead to: finds them, keeps them open, and knows which are ready to be
+/// read. A file is known by device and inode, so it is read once however many names it has, and keeps its place when it
+/// is renamed. Threads: the source's own.
+class FileSet {
+ public:
+  FileSet(const FileSourceOptions& options, const SourceServices& services, TailTools& tools,
+          const FileSourceSystem& system);
+
+  int inotify_fd() const noexcept { return watcher_.fd(); }
+
+  /// Walks all patterns: opens what is new, notices what has gone, looks at every file's size. The first walk is the
+  /// start.
+  void walk();
+  /// Takes what inotify has to say.
+  void take_changes();
+
+  /// Files waiting for a turn, in the order they became ready. The caller removes those that are done.
+  std::vector<TailedFile*>& ready() noexcept { return ready_; }
+  void make_ready(TailedFile& file);
+
+  const std::vector<std::unique_ptr<TailedFile>>& files() const noexcept { return files_; }
+  /// Files that no pattern leads to any more, kept until their writers are done with them.
+  const std::set<TailedFile*>& gone() const noexcept { return gone_; }
+  /// Looks at the size and copes with truncation. False: the file has failed.
+  bool look(TailedFile& file);
+  void restart(TailedFile& file);
+  void fail(TailedFile& file, const Error& error);
+  /// A read has succeeded: ends an earlier failure.
+  void recovered(TailedFile& file);
+  /// Closes a file. `finished`: it is gone for good, so its checkpoint may be forgotten.
+  enum class Release : std::uint8_t { closed, finished };
+  void release(TailedFile& file, Release how);
+
+  /// Names that could not be opened because `max_open_files` are.
+  std::size_t waiting() const noexcept { return waiting_; }
+  /// The first file or directory that could not be read, in words; empty: none.
+  std::string first_trouble() const;
+
+  /// After a turn: keeps the lag up to date.
+  void settle(TailedFile& file);
+
+ private:
+  class Collector;
+  struct Found {
+    std::string path;
+    std::int64_t modified_ns;
+  };
+  /// The file that a path leads to, or null: none, not a regular one, or not open yet (then `unknown`).
+  TailedFile* look_up(const std::string& path, bool matching, std::optional<Found>& unknown);
+  void examine(const std::string& path, const std::string& origin, bool matching);
+  void open_file(const std::string& path, const std::string& origin, bool matching);
+  void add_name(TailedFile& file, const std::string& path, bool matching);
+  void remove_name(const std::string& path);
+  void order(const std::string& origin);
+  bool matches(const std::string& path) const;
+  std::uint64_t first_offset(const std::string& path, int fd, std::uint64_t size);
+  void note_trouble(std::map<std::string, std::string>& troubles, const std::string& path, const Error& error);
+  void apply(const DirectoryWatcher::Change& change);
+  void on_appeared(const DirectoryWatcher::Change& change);
+  void on_vanished(const std::string& path);
+  void report_health();
+
+  const FileSourceOptions& options_;
+  const SourceServices& services_;
+  TailTools& tools_;
+  const std::string component_;
+  std::vector<Glob> include_;
+  ExcludeList exclude_;
+  DirectoryWatcher watcher_;
+  std::vector<DirectoryWatcher::Change> changes_;
+
+  std::vector<std::unique_ptr<TailedFile>> files_;
+  std::map<FileKey, TailedFile*> by_key_;
+  std::unordered_map<std::string, TailedFile*> by_name_;                 // names and aliases
+  std::unordered_map<std::string, std::vector<TailedFile*>> by_origin_;  // in the order found
+  std::unordered_map<std::string, std::string> rotated_;                 // where matching names were moved to -> origin
+  std::set<TailedFile*> gone_;
+  std::vector<TailedFile*> ready_;
+  std::set<FileKey> closed_;                          // read to the end with `--once`; not to be opened again
+  std::set<std::string> skipped_;                     // names that are no regular files, logged once
+  std::set<std::string> late_;                        // there at the start, but opened later
+  std::map<std::string, std::string> open_troubles_;  // path -> reason, of the last walk
+  std::map<std::string, std::string> read_troubles_;  // path -> reason, until a read succeeds
+  std::uint64_t walks_{0};
+  std::uint64_t sequence_{0};
+  std::uint64_t lag_bytes_{0};
+  std::size_t waiting_{0};
+  bool walk_needed_{false};
+
+  Gauge lag_;
+  Gauge open_files_;
+  Counter rotations_;
+  Counter truncations_;
+  Counter errors_;
+  ComponentHealth health_;
+  std::string reported_;
+};
+
+}  // namespace logpipe

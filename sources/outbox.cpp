@@ -1,0 +1,83 @@
+#include "sources/outbox.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace logpipe {
+
+Outbox::Outbox(Sender<BlockPtr> sender, const SourceServices& services, const RunContext& ctx)
+    : sender_(std::move(sender)), pool_(*services.pool), ctx_(ctx), source_(services.index) {
+  if (services.health != nullptr) heartbeat_ = services.health->heartbeat("source " + services.name);
+}
+
+Block* Outbox::room(std::size_t need, std::size_t expected) {
+  if (block_ && block_->room() >= need) return block_.get();
+  if (!send()) return nullptr;
+  const std::size_t wanted = std::max(need, std::min(expected, BlockPool::kBlockBytes));
+  block_ = pool_.try_acquire(wanted);
+  if (!block_) {
+    heartbeat_.wait();
+    block_ = pool_.acquire(wanted, ctx_.intake.token());
+    heartbeat_.beat();
+  }
+  return block_.get();
+}
+
+void Outbox::append(const SourceFileRef& file, std::uint64_t file_begin, std::uint64_t file_end, std::size_t bytes,
+                    SegmentKind kind) {
+  Block& block = *block_;
+  if (block.segments.empty()) {
+    block.source = source_;
+    block.read_at = std::chrono::system_clock::now();
+    block.read_mono = std::chrono::steady_clock::now();
+  }
+  const auto begin = static_cast<std::uint32_t>(block.size());
+  block.set_size(block.size() + bytes);
+  const auto end = static_cast<std::uint32_t>(block.size());
+  if (kind == SegmentKind::lines && !block.segments.empty()) {
+    Segment& last = block.segments.back();
+    const bool continued = last.kind == SegmentKind::lines && last.file == file && last.file_end == file_begin;
+    if (continued && block.data()[begin - 1] == '\n') {
+      last.file_end = file_end;
+      last.end = end;
+      return;
+    }
+  }
+  block.segments.push_back({file, file_begin, file_end, begin, end, kind});
+}
+
+bool Outbox::send() {
+  if (!block_) return !failed_;
+  if (block_->segments.empty()) {
+    block_.reset();
+    return !failed_;
+  }
+  heartbeat_.wait();
+  const SendStatus status = sender_.send(std::move(block_), ctx_.run);
+  heartbeat_.beat();
+  if (status != SendStatus::sent) {
+    block_.reset();
+    failed_ = true;
+  }
+  return !failed_;
+}
+
+bool Outbox::due() const noexcept {
+  return std::chrono::steady_clock::now() - block_->read_mono >= kLinger;
+}
+
+std::optional<std::chrono::steady_clock::time_point> Outbox::settle() {
+  if (!holds()) {
+    block_.reset();
+    return std::nullopt;
+  }
+  if (!sender_.receiver_waiting() && !due()) return block_->read_mono + kLinger;
+  send();
+  return std::nullopt;
+}
+
+bool Outbox::send_if_due() {
+  return holds() && due() ? send() : !failed_;
+}
+
+}  // namespace logpipe

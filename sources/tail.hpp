@@ -1,0 +1,110 @@
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "channel/result.hpp"
+#include "delivery/checkpoint.hpp"
+#include "sources/descriptor.hpp"
+#include "sources/lines.hpp"
+#include "sources/outbox.hpp"
+
+namespace logpipe {
+
+/// The system call that reads files, replaceable so that tests can make it fail.
+using PositionedRead = std::function<ssize_t(int fd, const iovec* parts, int count, off_t offset)>;
+PositionedRead system_read();
+
+/// Two names lead to the same file when these are equal.
+struct FileKey {
+  std::uint64_t device{0};
+  std::uint64_t inode{0};
+  friend auto operator<=>(const FileKey&, const FileKey&) = default;
+};
+
+/// What the files of one source share. Outlives them. Threads: the source's own.
+struct TailTools {
+  LineCutter& lines;
+  PositionedRead read;
+  std::vector<char> scratch = std::vector<char>(64 * 1024);  // searched for line ends, never delivered
+};
+
+/// One open file that is read to its end again and again while it grows.
+///
+/// Only whole lines are taken: the position stands behind a line feed, and what follows is read again once there is
+/// more. A line that has grown beyond 64 KiB is not read again from its start: only the new bytes are searched for its
+/// end, and it is read when that is known. So a line of any length costs no memory before it is complete, and at most
+/// `max_line_bytes` then.
+///
+/// Threads: the source's own. Ends: closes the file.
+class Tail {
+ public:
+  enum class Turn : std::uint8_t {
+    idle,       ///< read to the end, as of the last look
+    more,       ///< there is more to read
+    restarted,  ///< the bytes before the position have changed: the file was truncated and has grown again
+    failed,     ///< see error()
+    stopped,    ///< the outbox says stop
+  };
+  /// What a look found.
+  enum class Look : std::uint8_t { same, grown, truncated, failed };
+
+  Tail(Descriptor file, Resume resume, TailTools& tools);
+
+  int fd() const noexcept { return file_.get(); }
+  const SourceFileRef& file() const noexcept { return resume_.file; }
+  std::uint64_t position() const noexcept { return position_; }
+  std::uint64_t size() const noexcept { return size_; }
+  std::uint64_t lag() const noexcept { return size_ > position_ ? size_ - position_ : 0; }
+  /// Everything there is has been looked at: what is left is a line without its end.
+  bool at_end() const noexcept { return searched_ >= size_; }
+  bool has_partial_line() const noexcept { return size_ > position_ && at_end(); }
+  /// No name leads to it any more.
+  bool unlinked() const noexcept { return unlinked_; }
+  const Error& error() const noexcept { return error_; }
+
+  /// Asks for the size. `truncated`: smaller than the position; call restart.
+  Look look();
+  /// Goes on from the beginning, as a new file of the checkpoint store.
+  void restart(Resume resume);
+  /// Reads once, at most 256 KiB, of what the last look found. `expected`: bytes that are ready in all files together.
+  Turn read(Outbox& outbox, std::size_t expected);
+  /// Delivers an unfinished last line; at_end() must hold.
+  Turn finish(Outbox& outbox);
+
+ private:
+  static constexpr std::size_t kTurnBytes = BlockPool::kBlockBytes;
+  static constexpr std::size_t kReadAgainMax = 64 * 1024;
+  static constexpr std::size_t kWitnessBytes = 32;
+
+  Turn read_lines(Outbox& outbox, std::size_t expected);
+  Turn search_line_end(Outbox& outbox);
+  Turn take_line(Outbox& outbox, std::uint64_t end, bool terminated);
+  Turn take_pieces(Outbox& outbox);
+  ssize_t read_at(char* to, std::size_t bytes, std::uint64_t offset);
+  Turn read_fully(char* to, std::size_t bytes, std::uint64_t offset);
+  Turn after(ssize_t length);
+  void remember(const char* end, std::size_t bytes);
+
+  TailTools& tools_;
+  Descriptor file_;
+  Resume resume_;
+  std::uint64_t position_;
+  std::uint64_t searched_;  // no line end in [position_, searched_)
+  std::uint64_t size_{0};   // at the last look
+  bool unlinked_{false};    // at the last look
+  bool continues_{false};   // inside a line that is delivered in pieces
+  Error error_;
+  std::array<char, kWitnessBytes> witness_{};  // the last bytes before the position, where they are known
+  std::size_t witness_bytes_{0};
+};
+
+}  // namespace logpipe
