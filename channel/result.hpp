@@ -31,8 +31,8 @@ struct Error {
   }
 };
 
-/// A value or an Error. The member names are std::expected's, so that it can become an alias one day; a class of its own
-/// only because an ignored result must be a warning (tl::expected 1.0 is not [[nodiscard]]).
+/// A value or an Error. The member names are std::expected's, so that it can become an alias one day; a class of its
+/// own only because an ignored result must be a warning (tl::expected 1.0 is not [[nodiscard]]).
 template <class T>
 class [[nodiscard]] Result : public tl::expected<T, Error> {
  public:
@@ -46,6 +46,8 @@ using Status = Result<void>;
 inline tl::unexpected<Error> fail(ErrorKind kind, std::string message) {
   return tl::unexpected<Error>(Error{kind, std::move(message)});
 }
-inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
+inline tl::unexpected<Error> fail(Error error) {
+  return tl::unexpected<Error>(std::move(error));
+}
 
 }  // namespace logpipe

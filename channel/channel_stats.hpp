@@ -1,0 +1,52 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+
+#include "channel/mutex.hpp"
+
+namespace logpipe {
+
+/// The bound of a channel: both hold at once. `items` 0 makes it a rendezvous, where `bytes` has no meaning.
+struct Capacity {
+  std::size_t items;
+  std::size_t bytes = std::numeric_limits<std::size_t>::max();  ///< needs a `byte_size(const T&)` found by ADL
+};
+
+/// What a channel holds and how long it has made its senders wait: for metrics. Outlives the channel harmlessly.
+/// Threads: reading from any.
+/// Limits: a channel holds at most `kItemsMax` items and `kBytesMax` bytes, whatever its Capacity says.
+class ChannelStats {
+ public:
+  static constexpr std::size_t kItemsMax = (std::size_t{1} << 24) - 1;
+  static constexpr std::size_t kBytesMax = (std::size_t{1} << 40) - 1;
+
+  explicit ChannelStats(Capacity capacity);
+
+  [[nodiscard]] std::size_t items() const noexcept { return used_.load() >> kItemsShift; }
+  [[nodiscard]] std::size_t bytes() const noexcept { return used_.load() & kBytesMax; }
+  [[nodiscard]] Capacity capacity() const noexcept { return capacity_; }
+  /// Seconds that senders have spent blocked in `send`, added up over all of them, those blocked right now included.
+  [[nodiscard]] double blocked_seconds() const;
+
+  // For the channel itself.
+  bool try_reserve(std::size_t bytes) noexcept;  ///< takes one item and its bytes, if both fit
+  void release(std::size_t bytes) noexcept;
+  void begin_blocked();
+  void end_blocked();
+
+ private:
+  static constexpr int kItemsShift = 40;
+  const Capacity capacity_;
+  // Items above, bytes below: one compare-and-swap decides on both bounds, so no half-taken room is ever given back.
+  std::atomic<std::uint64_t> used_{0};
+
+  mutable Mutex blocked_mutex_;
+  std::chrono::steady_clock::duration blocked_ LOGPIPE_GUARDED_BY(blocked_mutex_){};
+  std::int64_t blocked_now_ LOGPIPE_GUARDED_BY(blocked_mutex_){0};
+};
+
+}  // namespace logpipe
