@@ -11,6 +11,12 @@ namespace {
 bool is_blank(char c) {
   return c == ' ' || c == '\t';
 }
+constexpr std::size_t kStride = 256;
+
+bool is_continuation(char c) {
+  return (static_cast<unsigned char>(c) & 0xC0U) == 0x80U;
+}
+
 bool is_break(char c) {
   return c == '\n' || c == '\r';
 }
@@ -194,12 +200,21 @@ SourceText::SourceText(std::string name, std::string text) : name_(std::move(nam
   for (std::size_t i = 0; i < text_.size(); ++i) {
     if (text_[i] == '\n') line_starts_.push_back(i + 1);
   }
+  characters_at_.push_back(0);
+  for (std::size_t i = 0; i + kStride <= text_.size(); i += kStride) {
+    characters_at_.push_back(characters_at_.back() + count_characters(std::string_view(text_).substr(i, kStride)));
+  }
+}
+
+std::size_t SourceText::characters_before(std::size_t offset) const {
+  const std::size_t stride = offset / kStride;
+  return characters_at_[stride] + count_characters(std::string_view(text_).substr(stride * kStride, offset % kStride));
 }
 
 std::string_view SourceText::line(std::size_t number) const {
   if (number == 0 || number > line_starts_.size()) return {};
   const std::size_t begin = line_starts_[number - 1];
-  std::size_t end = std::min(text_.find('\n', begin), text_.size());
+  std::size_t end = number < line_starts_.size() ? line_starts_[number] - 1 : text_.size();
   if (end > begin && text_[end - 1] == '\r') --end;
   return std::string_view(text_).substr(begin, end - begin);
 }
@@ -208,17 +223,23 @@ SourceText::Place SourceText::place(std::size_t offset, std::size_t length) cons
   offset = std::min(offset, text_.size());
   const auto after = std::upper_bound(line_starts_.begin(), line_starts_.end(), offset);
   const auto number = static_cast<std::size_t>(after - line_starts_.begin());
+  const std::size_t begin = line_starts_[number - 1];
   const std::string_view content = line(number);
-  const std::size_t in_line = offset - line_starts_[number - 1];
-  const std::string_view before = content.substr(0, std::min(in_line, content.size()));
-  const std::string_view marked = in_line < content.size() ? content.substr(in_line, length) : std::string_view{};
-  return {number, count_characters(before) + 1, std::max<std::size_t>(count_characters(marked), 1)};
+  const std::size_t in_line = std::min(offset - begin, content.size());
+  const std::size_t column = characters_before(begin + in_line) - characters_before(begin) + 1;
+  return {number, column, std::max<std::size_t>(count_characters(content.substr(in_line, length)), 1)};
 }
 
 std::size_t SourceText::offset_of(std::size_t line_number, std::size_t column) const {
   if (line_number == 0 || line_number > line_starts_.size()) return text_.size();
-  std::size_t at = line_starts_[line_number - 1];
-  for (std::size_t i = 1; i < column && at < text_.size(); ++i) {
+  const std::size_t begin = line_starts_[line_number - 1];
+  const std::size_t wanted = characters_before(begin) + column - 1;
+  const auto after = std::upper_bound(characters_at_.begin(), characters_at_.end(), wanted);
+  const auto stride = static_cast<std::size_t>(after - characters_at_.begin()) - 1;
+  // The stride may begin inside a character that was counted before it.
+  std::size_t at = stride * kStride;
+  while (at < text_.size() && is_continuation(text_[at])) ++at;
+  for (std::size_t i = characters_at_[stride]; i < wanted && at < text_.size(); ++i) {
     const std::size_t length = utf8_length(std::string_view(text_).substr(at));
     at += length == 0 ? 1 : length;
   }

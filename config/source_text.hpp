@@ -33,9 +33,13 @@ class SourceText {
   std::size_t offset_within(std::size_t scalar, std::size_t value_offset) const;
 
  private:
+  /// Code points before the offset.
+  std::size_t characters_before(std::size_t offset) const;
+
   std::string name_;
   std::string text_;
   std::vector<std::size_t> line_starts_;
+  std::vector<std::size_t> characters_at_;  // before every kStride-th byte, so that a file of one long line stays cheap
 };
 
 }  // namespace logpipe::config

@@ -260,7 +260,9 @@ class Reader final : public YAML::EventHandler {
 
   /// Characters of a scalar on its first line.
   std::uint32_t scalar_length(std::size_t start, std::string_view value) const {
-    const std::size_t line_end = std::min(text_.find_first_of("\r\n", start), text_.size());
+    constexpr std::size_t kLongest = 4096;  // nobody looks at a longer underline, and lines can be very long
+    const std::string_view ahead = text_.substr(start, kLongest);
+    const std::size_t line_end = start + std::min(ahead.find_first_of("\r\n"), ahead.size());
     if (start >= line_end) return 1;
     const char first = text_[start];
     if (first == '|' || first == '>') return 1;

@@ -180,6 +180,19 @@ TEST_CASE("yaml: a hundred thousand brackets neither crash nor hang") {
   CHECK(diagnostics.error_count() == 1);
 }
 
+TEST_CASE("yaml: a file of one long line is read in time proportional to its size, with true columns") {
+  std::string yaml = "k: [";
+  for (int i = 0; i < 50'000; ++i) yaml += "'ä" + std::string(100, 'x') + "', ";
+  yaml += "*nobody]\n";
+  Diagnostics diagnostics;
+  const Node root = load_yaml(yaml, diagnostics);
+  REQUIRE(diagnostics.error_count() == 1);
+  CHECK(diagnostics.sorted().front().mark.column == 5 + 50'000 * 105);
+  CHECK(root.find("k")->items[49'999].mark == Mark{0, 1, 5 + 49'999 * 105, 103, false});
+  CHECK(diagnostics.place(diagnostics.mark_within(root.find("k")->items[40'000].mark, 3)) ==
+        "pipeline.yaml:1:" + std::to_string(5 + 40'000 * 105 + 1 + 2));
+}
+
 TEST_CASE("yaml: the part before a syntax error is kept and marked as incomplete") {
   Diagnostics diagnostics;
   const Node root = load_yaml("a: 1\nb:\n  c: 2\n  d: [\n", diagnostics);
