@@ -145,20 +145,40 @@ class SeenKeys {
   std::uint64_t bits_{0};
 };
 
-/// Appends the line's fields to the batch; false, and nothing appended, when it is not logfmt.
-bool scan_line(Batch& batch, std::string_view line) {
-  const std::size_t begin = batch.fields.size();
+bool is_key_start(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '@';
+}
+
+/// Tells a line that was written as logfmt from prose that happens to hold an `=`; see looks_like_logfmt.
+class Looks {
+ public:
+  /// False as soon as the line cannot be meant as logfmt.
+  bool add(const Pair& pair) noexcept {
+    ++(pair.bare ? bare_ : pairs_);
+    return pairs_ > 0 && is_key_start(pair.key.front());
+  }
+  bool good() const noexcept { return pairs_ > 0 && pairs_ >= bare_; }
+
+ private:
+  std::size_t pairs_{0};
+  std::size_t bare_{0};
+};
+
+enum class Rule : std::uint8_t { any_pair, looks_like };
+
+/// Appends the line's fields to the batch; false when it is not logfmt, what was appended is then to be taken back.
+template <Rule rule>
+bool scan_line(Batch& batch, std::size_t begin, std::string_view line) {
   PairScanner scanner(line);
   SeenKeys seen;
+  Looks looks;
   Pair pair;
   bool has_pair = false;
   for (std::size_t count = 0;; ++count) {
     const PairScanner::Step step = scanner.next(pair);
-    if (step == PairScanner::Step::end) break;
-    if (step == PairScanner::Step::malformed || count == kFieldsMax) {
-      batch.fields.resize(begin);
-      return false;
-    }
+    if (step == PairScanner::Step::end) return rule == Rule::any_pair ? has_pair : looks.good();
+    if (step == PairScanner::Step::malformed || count == kFieldsMax) return false;
+    if (rule == Rule::looks_like && !looks.add(pair)) return false;
     has_pair = has_pair || !pair.bare;
     if (!seen.add(batch.fields, begin, pair.key)) continue;
     if (pair.bare) {
@@ -168,15 +188,27 @@ bool scan_line(Batch& batch, std::string_view line) {
       batch.fields.push_back({pair.key, value, pair.quoted});
     }
   }
-  if (!has_pair) {
-    batch.fields.resize(begin);
-    return false;
-  }
-  return true;
 }
 
-bool is_key_start(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '@';
+template <Rule rule>
+ParseCount parse(Batch& batch, bool mark_failed) {
+  ParseCount count;
+  for (Event& event : batch.events) {
+    if (event.form != Form::text) continue;
+    const std::size_t begin = batch.fields.size();
+    if (event.edits == kNoEdit && scan_line<rule>(batch, begin, batch.text(event))) {
+      event.form = Form::fields;
+      event.index_begin = static_cast<std::uint32_t>(begin);
+      event.index_count = static_cast<std::uint32_t>(batch.fields.size() - begin);
+      event.parse_failed = false;
+      ++count.parsed;
+    } else {
+      batch.fields.resize(begin);
+      event.parse_failed = event.parse_failed || mark_failed;
+      ++count.failed;
+    }
+  }
+  return count;
 }
 
 /// Whether the text of a string must be quoted to come back as the same string.
@@ -228,39 +260,21 @@ struct Writer {
 }  // namespace
 
 ParseCount parse_logfmt(Batch& batch, bool mark_failed) {
-  ParseCount count;
-  for (Event& event : batch.events) {
-    if (event.form != Form::text || event.edits != kNoEdit) continue;
-    const std::size_t begin = batch.fields.size();
-    if (scan_line(batch, batch.text(event))) {
-      event.form = Form::fields;
-      event.index_begin = static_cast<std::uint32_t>(begin);
-      event.index_count = static_cast<std::uint32_t>(batch.fields.size() - begin);
-      event.parse_failed = false;
-      ++count.parsed;
-    } else {
-      if (mark_failed) event.parse_failed = true;
-      ++count.failed;
-    }
-  }
-  return count;
+  return parse<Rule::any_pair>(batch, mark_failed);
+}
+
+ParseCount parse_logfmt_like(Batch& batch) {
+  return parse<Rule::looks_like>(batch, false);
 }
 
 bool looks_like_logfmt(std::string_view line) noexcept {
   PairScanner scanner(line);
+  Looks looks;
   Pair pair;
-  std::size_t pairs = 0;
-  std::size_t bare = 0;
   for (std::size_t count = 0; count <= kFieldsMax; ++count) {
     const PairScanner::Step step = scanner.next(pair);
-    if (step == PairScanner::Step::malformed) return false;
-    if (step == PairScanner::Step::end) return pairs > 0 && pairs >= bare;
-    if (pair.bare) {
-      ++bare;
-    } else {
-      ++pairs;
-    }
-    if (pairs == 0 || !is_key_start(pair.key.front())) return false;
+    if (step == PairScanner::Step::end) return looks.good();
+    if (step == PairScanner::Step::malformed || !looks.add(pair)) return false;
   }
   return false;
 }

@@ -16,8 +16,11 @@ ParseCount parse_logfmt(Batch& batch, bool mark_failed = true);
 
 /// True when parse_logfmt would accept the line and it does not read like prose: it begins with a pair, every key with
 /// a letter,
-/// `_` or `@`, and there are at least as many pairs as bare keys. Used by `parse: auto`.
+/// `_` or `@`, and there are at least as many pairs as bare keys.
 bool looks_like_logfmt(std::string_view line) noexcept;
+
+/// As parse_logfmt, but only lines that look like logfmt, and without marking the others: for `parse: auto`.
+ParseCount parse_logfmt_like(Batch& batch);
 
 /// Appends the event as logfmt, without a line end; values are quoted where they need it, nested JSON is kept as a
 /// quoted string. A string is quoted too where it would come back as a number, `true`, `false` or `null`. Blanks, `=`

@@ -1,0 +1,62 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "channel/worker_pool.hpp"
+#include "config/schema.hpp"
+#include "event/fields.hpp"
+#include "stages/lookup_table.hpp"
+#include "stages/option_types.hpp"
+#include "stages/stage.hpp"
+
+namespace logpipe {
+
+/// `[team, tier]`, or `{owner: team}` where the event's field is called differently.
+struct LookupFields {
+  std::vector<LookupColumn> columns;
+  std::vector<config::Mark> marks;  ///< where each column was written
+};
+bool decode(config::Decoder& decoder, LookupFields& out);
+config::TypeInfo describe(config::Tag<LookupFields>);
+std::string print(config::Tag<LookupFields>, const LookupFields& fields);
+
+/// One table, and how it is used.
+struct LookupOptions {
+  config::Located<std::filesystem::path> file;
+  FieldPath key;
+  std::string column;
+  LookupFields fields;
+  std::string prefix;
+  std::vector<config::Named<JsonScalar>> fallback;
+  std::shared_ptr<const LookupTable> table;  ///< no option: loaded by load_tables()
+};
+const config::Schema<LookupOptions>& schema_of(config::Tag<LookupOptions>);
+
+struct EnrichOptions {
+  std::optional<std::uint32_t> workers;
+  Order order{Order::source};
+  std::vector<config::Named<JsonScalar>> set;
+  std::vector<LookupOptions> lookup;
+};
+const config::Schema<EnrichOptions>& schema_of(config::Tag<EnrichOptions>);
+
+/// Reads the table of every lookup that decoded; what is wrong with one is reported at its `file`.
+void load_tables(EnrichOptions& options, config::Diagnostics& diagnostics);
+
+/// Adds fields: constants, and what tables say. See docs/components/stages/enrich.md.
+std::unique_ptr<Stage> make_enrich_stage(const EnrichOptions& options, const StageServices& services);
+
+}  // namespace logpipe
+
+template <>
+struct logpipe::config::EnumNames<logpipe::Order> {
+  static constexpr EnumName<Order> values[] = {
+      {"source", Order::source, "the events of a source keep their order"},
+      {"none", Order::none, "batches leave as they are done"},
+  };
+};

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <string>
+
+#include "config/schema.hpp"
+#include "event/fields.hpp"
+#include "event/level.hpp"
+
+// Types of event/ as options: found by the configuration layer next to the types themselves.
+
+namespace logpipe {
+
+/// A level by any name that level_from_name knows.
+bool decode(config::Decoder& decoder, Level& out);
+config::TypeInfo describe(config::Tag<Level>);
+std::string print(config::Tag<Level>, const Level& level);
+
+/// A field's name, or a path with a leading dot.
+bool decode(config::Decoder& decoder, FieldPath& out);
+config::TypeInfo describe(config::Tag<FieldPath>);
+std::string print(config::Tag<FieldPath>, const FieldPath& path);
+
+/// A value to set, as JSON text: numbers, `true`, `false` and `null` written without quotes keep their type (`010` is
+/// none and stays text), everything else is a string.
+struct JsonScalar {
+  std::string json;
+};
+bool decode(config::Decoder& decoder, JsonScalar& out);
+config::TypeInfo describe(config::Tag<JsonScalar>);
+std::string print(config::Tag<JsonScalar>, const JsonScalar& scalar);
+
+}  // namespace logpipe
