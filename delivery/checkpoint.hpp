@@ -73,13 +73,13 @@ class SinkProgress {
   virtual std::vector<OutputMark> recovered() const = 0;
 };
 
-class FileLayer;
+class StateFiles;
 
 struct CheckpointOptions {
   std::filesystem::path state_dir;          ///< empty: nothing is kept beyond this process
   std::chrono::milliseconds interval{200};  ///< group commit
   std::uint64_t compact_at{1024 * 1024};    ///< journal bytes beyond which it is rewritten (and 4x the live state)
-  FileLayer* files{nullptr};                ///< for tests; null: the system's. Outlives the store
+  StateFiles* files{nullptr};               ///< for tests; null: the system's. Outlives the store
 };
 
 /// Where reading a file goes on.

@@ -34,7 +34,7 @@ constexpr std::size_t kUnattachedMax = 65'536;
 }  // namespace
 
 JournalledCheckpoints::JournalledCheckpoints(CheckpointOptions options)
-    : options_(std::move(options)), files_layer_(options_.files ? *options_.files : FileLayer::system()) {}
+    : options_(std::move(options)), files_layer_(options_.files ? *options_.files : StateFiles::system()) {}
 
 Status JournalledCheckpoints::load() {
   if (options_.state_dir.empty()) return {};
@@ -124,14 +124,13 @@ Resume JournalledCheckpoints::attach(const std::string& source, const std::strin
 }
 
 Resume JournalledCheckpoints::restart(const SourceFileRef& file, int fd) {
+  if (file->id == 0) return {CheckpointStore::unreplayable(file->source, file->path), 0, false};
   const Result<FileHead> head = read_head(fd);
   const MutexLock guard(mutex_);
   if (files_.contains(file->id)) supersede(file->id);
-  if (file->id == 0 || !head) {
-    if (!head) {
-      log::error(kComponent, "cannot identify a file; it is read without a checkpoint",
-                 {{"source", file->source}, {"path", file->path}, {"error", head.error().message}});
-    }
+  if (!head) {
+    log::error(kComponent, "cannot identify a file; it is read without a checkpoint",
+               {{"source", file->source}, {"path", file->path}, {"error", head.error().message}});
     return {CheckpointStore::unreplayable(file->source, file->path), 0, false};
   }
   // A descriptor of another file than before, and that one known already: it is a new generation all the same.

@@ -79,7 +79,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   void forget_oldest_unattached() LOGPIPE_REQUIRES(mutex_);
 
   const CheckpointOptions options_;
-  FileLayer& files_layer_;
+  StateFiles& files_layer_;
   StateLock lock_;
 
   // Mutexes, not channels: sources ask and must have the answer at once, and all of this is per file or per commit.

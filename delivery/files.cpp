@@ -23,17 +23,17 @@ auto uninterrupted(Call call) {
 
 }  // namespace
 
-Result<int> FileLayer::open(const std::filesystem::path& path, int flags) {
+Result<int> StateFiles::open(const std::filesystem::path& path, int flags) {
   const int fd = uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0600); });
   if (fd < 0) return failed("open", path, errno);
   return fd;
 }
 
-void FileLayer::close(int fd) noexcept {
+void StateFiles::close(int fd) noexcept {
   ::close(fd);
 }
 
-Result<std::string> FileLayer::read_all(int fd, const std::filesystem::path& path) {
+Result<std::string> StateFiles::read_all(int fd, const std::filesystem::path& path) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) return failed("stat", path, errno);
   std::string bytes(static_cast<std::size_t>(status.st_size), '\0');
@@ -49,8 +49,8 @@ Result<std::string> FileLayer::read_all(int fd, const std::filesystem::path& pat
   return bytes;
 }
 
-Result<std::size_t> FileLayer::write_at(int fd, std::span<const char> bytes, std::uint64_t offset,
-                                        const std::filesystem::path& path) {
+Result<std::size_t> StateFiles::write_at(int fd, std::span<const char> bytes, std::uint64_t offset,
+                                         const std::filesystem::path& path) {
   const ssize_t written =
       uninterrupted([&] { return ::pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset)); });
   if (written < 0) return failed("write", path, errno);
@@ -58,29 +58,29 @@ Result<std::size_t> FileLayer::write_at(int fd, std::span<const char> bytes, std
   return static_cast<std::size_t>(written);
 }
 
-Status FileLayer::truncate(int fd, std::uint64_t length, const std::filesystem::path& path) {
+Status StateFiles::truncate(int fd, std::uint64_t length, const std::filesystem::path& path) {
   if (uninterrupted([&] { return ::ftruncate(fd, static_cast<off_t>(length)); }) != 0) {
     return failed("truncate", path, errno);
   }
   return {};
 }
 
-Status FileLayer::sync(int fd, const std::filesystem::path& path) {
+Status StateFiles::sync(int fd, const std::filesystem::path& path) {
   if (uninterrupted([&] { return ::fdatasync(fd); }) != 0) return failed("sync", path, errno);
   return {};
 }
 
-Status FileLayer::rename(const std::filesystem::path& from, const std::filesystem::path& to) {
+Status StateFiles::rename(const std::filesystem::path& from, const std::filesystem::path& to) {
   if (std::rename(from.c_str(), to.c_str()) != 0) return failed("rename", from, errno);
   return {};
 }
 
-Status FileLayer::remove(const std::filesystem::path& path) {
+Status StateFiles::remove(const std::filesystem::path& path) {
   if (::unlink(path.c_str()) != 0) return failed("remove", path, errno);
   return {};
 }
 
-Status FileLayer::sync_directory(const std::filesystem::path& path) {
+Status StateFiles::sync_directory(const std::filesystem::path& path) {
   const int fd = uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) return failed("open", path, errno);
   const int result = uninterrupted([&] { return ::fsync(fd); });
@@ -91,8 +91,8 @@ Status FileLayer::sync_directory(const std::filesystem::path& path) {
   return {};
 }
 
-FileLayer& FileLayer::system() noexcept {
-  static FileLayer layer;
+StateFiles& StateFiles::system() noexcept {
+  static StateFiles layer;
   return layer;
 }
 

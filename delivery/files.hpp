@@ -11,9 +11,9 @@ namespace logpipe {
 
 /// The few operations on files that durability rests on, so that a test can fail any of them or stop at any byte.
 /// Errors name the operation and the path. Interrupted calls are repeated. Threads: any.
-class FileLayer {
+class StateFiles {
  public:
-  virtual ~FileLayer() = default;
+  virtual ~StateFiles() = default;
 
   /// Opens with O_CLOEXEC; created files have mode 0600.
   virtual Result<int> open(const std::filesystem::path& path, int flags);
@@ -31,7 +31,7 @@ class FileLayer {
   virtual Status sync_directory(const std::filesystem::path& path);
 
   /// The real thing.
-  static FileLayer& system() noexcept;
+  static StateFiles& system() noexcept;
 };
 
 }  // namespace logpipe

@@ -21,7 +21,7 @@ constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
 std::string header() {
   std::string out(kMagic);
   put(out, Journal::kVersion);
-  put(out, static_cast<std::uint32_t>(XXH3_64bits(out.data(), out.size())));
+  put(out, header_hash(out));
   return out;
 }
 
@@ -63,14 +63,18 @@ std::uint64_t find_record(std::string_view bytes, std::uint64_t from) {
 
 }  // namespace
 
-Journal::Journal(std::filesystem::path directory, FileLayer& files)
+std::uint32_t header_hash(std::string_view bytes) noexcept {
+  return static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size()));
+}
+
+Journal::Journal(std::filesystem::path directory, StateFiles& files)
     : directory_(std::move(directory)), path_(directory_ / "journal"), files_(files) {}
 
 Journal::~Journal() {
   if (fd_ >= 0) files_.close(fd_);
 }
 
-Result<std::unique_ptr<Journal>> Journal::open(std::filesystem::path directory, FileLayer& files, State& state) {
+Result<std::unique_ptr<Journal>> Journal::open(std::filesystem::path directory, StateFiles& files, State& state) {
   std::unique_ptr<Journal> journal(new Journal(std::move(directory), files));
   std::error_code gone;
   std::filesystem::remove(journal->directory_ / "journal.new", gone);  // what a crash left of a rewrite
@@ -94,7 +98,7 @@ Status Journal::load(State& state) {
   }
   const auto version = get<std::uint32_t>(bytes.data() + kMagic.size());
   const auto hash = get<std::uint32_t>(bytes.data() + kMagic.size() + 4);
-  if (hash != static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), kMagic.size() + 4))) {
+  if (hash != header_hash(bytes.substr(0, kMagic.size() + 4))) {
     return repair(bytes, 0, true, kNowhere, state);
   }
   if (version > kVersion) {

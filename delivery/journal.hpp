@@ -13,6 +13,9 @@
 
 namespace logpipe::journal {
 
+/// The hash in the file's header, over the magic and the version in front of it. Every version keeps these 16 bytes.
+std::uint32_t header_hash(std::string_view bytes) noexcept;
+
 /// Records to be appended in one write.
 class Group {
  public:
@@ -33,11 +36,12 @@ class Group {
 
 /// The append-only file `journal` in a state directory; see docs/adr/0002-journal-format.md.
 ///
-/// What a crash leaves is read like this: a file that ends inside a record, or in bytes that are no record, has a torn
-/// tail, which is cut off. When good records follow the bad bytes, or the very first record is bad, the file was
-/// damaged from outside: the state is that of the good prefix, the damaged file is kept as `journal.damaged-N`, and the
-/// log says so. Threads: one at a time. Limits: a record of 1 GiB; `kDamagedMax` damaged files are kept, the last of
-/// them is overwritten.
+/// What a crash leaves is read like this: a file that ends inside a record, or in bytes that are no record, has a
+/// torn tail, which is cut off. When good records follow the bad bytes, or the very first record is bad, the file was
+/// damaged from outside: the state is that of the good prefix, the damaged file is kept as `journal.damaged-N`, and
+/// the log says so.
+/// Threads: one at a time.
+/// Limits: a record of 1 GiB; `kDamagedMax` damaged files are kept, the last of them is overwritten.
 class Journal {
  public:
   static constexpr std::uint32_t kVersion = 1;
@@ -46,7 +50,7 @@ class Journal {
 
   /// Opens or begins the journal of a directory that exists and is locked, and replays it into `state`.
   /// ErrorKind::io when it cannot be read or written, invalid when a newer version of the program has written it.
-  static Result<std::unique_ptr<Journal>> open(std::filesystem::path directory, FileLayer& files, State& state);
+  static Result<std::unique_ptr<Journal>> open(std::filesystem::path directory, StateFiles& files, State& state);
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
@@ -68,14 +72,14 @@ class Journal {
   [[nodiscard]] const std::filesystem::path& path() const noexcept { return path_; }
 
  private:
-  Journal(std::filesystem::path directory, FileLayer& files);
+  Journal(std::filesystem::path directory, StateFiles& files);
   Status load(State& state);
   Status repair(std::string_view bytes, std::uint64_t good, bool damaged, std::uint64_t next_good, const State& state);
   void save_aside(std::string_view bytes);
 
   const std::filesystem::path directory_;
   const std::filesystem::path path_;
-  FileLayer& files_;
+  StateFiles& files_;
   int fd_{-1};
   std::uint64_t size_{0};  // of what is good; the file may be longer while torn_
   std::uint64_t rewritten_size_{0};

@@ -1,0 +1,357 @@
+#include "delivery/checkpoint.hpp"
+
+#include <map>
+
+#include "telemetry/ledger.hpp"
+#include "tests/delivery/support.hpp"
+
+using namespace logpipe;
+using namespace logpipe::test;
+
+TEST_CASE("checkpoint: a committed position is where the next process goes on") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000));
+  std::uint64_t id = 0;
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    CHECK_FALSE(resume.known);
+    CHECK(resume.offset == 0);
+    CHECK(resume.file->source == "app");
+    CHECK(resume.file->path == (dir / "log").string());
+    CHECK(resume.file->delivered_until.empty());
+    id = resume.file->id;
+    CHECK(id != 0);
+    store->sink("out", {}).complete(delivery_of(resume.file, 0, 3000));
+    CHECK(store->commit());
+    store->sink("out", {}).complete(delivery_of(resume.file, 3000, 4000));  // not committed
+  }
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+  CHECK(resume.known);
+  CHECK(resume.offset == 3000);
+  CHECK(resume.file->id == id);
+  CHECK(resume.file->delivered_until == std::vector<std::uint64_t>{3000});
+}
+
+TEST_CASE("checkpoint: a file seen but not read keeps the place where it was first seen") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000));
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 5000).offset == 5000);
+    CHECK(store->commit());
+  }
+  append_file(dir / "log", "written while nobody looked\n");
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 5028);
+  CHECK(resume.known);
+  CHECK(resume.offset == 5000);
+}
+
+TEST_CASE("checkpoint: several sinks have a position each, and reading goes on at the smallest") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000));
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"fast", "slow"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 100);
+    store->sink("fast", {}).complete(delivery_of(resume.file, 100, 4000));
+    store->sink("slow", {}).complete(delivery_of(resume.file, 100, 900));
+    CHECK(store->commit());
+  }
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"slow", "new", "fast"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    CHECK(resume.offset == 100);
+    CHECK(resume.file->delivered_until == std::vector<std::uint64_t>{900, 100, 4000});
+  }
+  {
+    // What a sink ahead gets again as already delivered moves nothing back, and what straddles its position nothing
+    // twice.
+    auto store = open_store(dir / "state");
+    store->begin_run({"fast", "slow"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    CHECK(resume.offset == 900);
+    SinkProgress& fast = store->sink("fast", {});
+    fast.complete(delivery_of(resume.file, 900, 3000));
+    CHECK(position_of(*store, "fast", resume.file->id) == 4000);
+    fast.complete(delivery_of(resume.file, 3000, 4500));
+    CHECK(position_of(*store, "fast", resume.file->id) == 4500);
+    CHECK(store->commit());
+  }
+  // A sink that is not in a run keeps its position for a later one.
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"slow"});
+    CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 900);
+    CHECK(store->commit());
+  }
+  auto store = open_store(dir / "state");
+  store->begin_run({"fast"});
+  CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 4500);
+}
+
+TEST_CASE("checkpoint: a file that grew from 0, 10 or 2000 bytes is still known after a restart") {
+  for (const std::size_t first : {0UL, 10UL, 2000UL}) {
+    CAPTURE(first);
+    TempDir dir;
+    const std::string content = text_of(9000);
+    write_file(dir / "log", content.substr(0, first));
+    {
+      auto store = open_store(dir / "state");
+      store->begin_run({"out"});
+      const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+      append_file(dir / "log", content.substr(first));
+      store->sink("out", {}).complete(delivery_of(resume.file, 0, 8000));
+      CHECK(store->commit());
+    }
+    {
+      auto store = open_store(dir / "state");
+      store->begin_run({"out"});
+      CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 8000);
+    }
+    // The same inode with other content of at least that size: the head has been taken again since the first sight.
+    write_file(dir / "log", text_of(20'000, 99));
+    const LogCapture log;
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    CHECK_FALSE(resume.known);
+    CHECK(resume.offset == 0);
+    CHECK(log.contains("other content under a known inode"));
+  }
+}
+
+TEST_CASE("checkpoint: a file shorter than any sink's position is read as new, and the log says so") {
+  TempDir dir;
+  const std::string content = text_of(5000);
+  write_file(dir / "log", content);
+  std::uint64_t old_id = 0;
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"a", "b"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    old_id = resume.file->id;
+    store->sink("a", {}).complete(delivery_of(resume.file, 0, 4000));
+    CHECK(store->commit());
+  }
+  write_file(dir / "log", content.substr(0, 3000));
+  const LogCapture log;
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"b"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    CHECK_FALSE(resume.known);
+    CHECK(resume.offset == 0);
+    CHECK(resume.file->id > old_id);
+    CHECK(log.contains("shorter than its checkpoint"));
+    CHECK(position_of(*store, "a", old_id) == ~std::uint64_t{0});
+    CHECK(store->commit());
+  }
+  auto store = open_store(dir / "state");
+  store->begin_run({"b"});
+  CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).known);
+}
+
+TEST_CASE(
+    "checkpoint: a truncated file begins again with an id of its own, and late deliveries of the old one are "
+    "harmless") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000));
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  SinkProgress& out = store->sink("out", {});
+  const Resume first = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+  out.complete(delivery_of(first.file, 0, 1000));
+  out.complete(delivery_of(first.file, 2000, 3000));  // a hole, which the restart takes along
+  CHECK(store->commit());
+  write_file(dir / "log", text_of(300, 5));
+  const Resume second = store->restart(first.file, Fd(dir / "log"));
+  CHECK(second.offset == 0);
+  CHECK_FALSE(second.known);
+  CHECK(second.file->id != first.file->id);
+  CHECK(second.file->path == first.file->path);
+  out.complete(delivery_of(first.file, 1000, 2000));
+  out.complete(delivery_of(second.file, 0, 200));
+  CHECK(store->commit());
+  store.reset();
+  store = open_store(dir / "state");
+  store->begin_run({"out"});
+  const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+  CHECK(resume.file->id == second.file->id);
+  CHECK(resume.offset == 200);
+  CHECK(store->positions().size() == 1);
+}
+
+TEST_CASE("checkpoint: a renamed file is known under its new path, and the file that took its name is another") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000, 1));
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    store->sink("out", {}).complete(delivery_of(resume.file, 0, 3000));
+    CHECK(store->commit());
+  }
+  fs::rename(dir / "log", dir / "log.1");
+  write_file(dir / "log", text_of(4000, 2));
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 0);
+  const Resume old = store->attach("app", dir / "log.1", Fd(dir / "log.1"), 0);
+  CHECK(old.offset == 3000);
+  CHECK(old.file->path == (dir / "log.1").string());
+}
+
+TEST_CASE("checkpoint: two sources read the same file independently") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000));
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  const Resume a = store->attach("a", dir / "log", Fd(dir / "log"), 0);
+  const Resume b = store->attach("b", dir / "log", Fd(dir / "log"), 0);
+  CHECK(a.file->id != b.file->id);
+  store->sink("out", {}).complete(delivery_of(a.file, 0, 700));
+  CHECK(position_of(*store, "out", a.file->id) == 700);
+  CHECK(position_of(*store, "out", b.file->id) == 0);
+}
+
+TEST_CASE("checkpoint: a finished file is forgotten once every sink of the run has settled it") {
+  TempDir dir;
+  write_file(dir / "log", text_of(1000));
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"a", "b"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    store->finished(resume.file, 1000);
+    store->sink("a", {}).complete(delivery_of(resume.file, 0, 1000));
+    CHECK(store->commit());
+    CHECK(store->positions().size() == 2);
+    store->sink("b", {}).complete(delivery_of(resume.file, 0, 999));
+    CHECK(store->commit());
+    CHECK(store->positions().size() == 2);
+    store->sink("b", {}).complete(delivery_of(resume.file, 999, 1000));
+    CHECK(store->commit());
+    CHECK(store->positions().empty());
+  }
+  auto store = open_store(dir / "state");
+  store->begin_run({"a", "b"});
+  CHECK(store->positions().empty());
+  const Resume again = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+  CHECK_FALSE(again.known);
+  CHECK(again.file->id == 2);  // ids are not used twice
+}
+
+TEST_CASE("checkpoint: a finished file that is opened again is not forgotten") {
+  TempDir dir;
+  write_file(dir / "log", text_of(1000));
+  auto store = open_store(dir / "state");
+  store->begin_run({"a"});
+  const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+  store->finished(resume.file, 1000);
+  CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).known);
+  store->sink("a", {}).complete(delivery_of(resume.file, 0, 1000));
+  CHECK(store->commit());
+  CHECK(position_of(*store, "a", resume.file->id) == 1000);
+}
+
+TEST_CASE("checkpoint: what cannot be re-read is never journalled") {
+  TempDir dir;
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  const SourceFileRef pipe = CheckpointStore::unreplayable("in", "stdin");
+  CHECK(pipe->id == 0);
+  CHECK(pipe->source == "in");
+  store->sink("out", {}).complete(delivery_of(pipe, 0, 100));
+  CHECK(store->commit());
+  CHECK(store->commits() == 0);
+  CHECK(store->positions().empty());
+  CHECK(store->restart(pipe, Fd("/dev/null")).file->id == 0);
+
+  const LogCapture log;
+  const Resume device = store->attach("in", "/dev/null", Fd("/dev/null"), 0);
+  CHECK(device.file->id == 0);
+  CHECK(log.contains("read without a checkpoint"));
+}
+
+TEST_CASE("checkpoint: completing settles the ledger and tells the hook") {
+  TempDir dir;
+  Ledger ledger;
+  PipelineAccount& pipeline = ledger.pipeline("main");
+  CheckpointStore::Hooks hooks;
+  hooks.account = &pipeline.sink("out");
+  int told = 0;
+  hooks.completed = [&](const Delivery&) { ++told; };
+  auto store = open_store({});
+  store->begin_run({"out"});
+  SinkProgress& out = store->sink("out", hooks);
+  pipeline.received("app", {10, 1000});
+  pipeline.passed({10, 1000}, {10, 1000});
+
+  Delivery whole;
+  whole.admitted = whole.delivered = {4, 400};
+  out.complete(whole);
+  Delivery mixed;
+  mixed.admitted = {6, 600};
+  mixed.delivered = {3, 300};
+  mixed.discards = {{Reason::when, true, {2, 200}}, {Reason::parse, false, {1, 100}}};
+  out.complete(mixed);
+
+  CHECK(told == 2);
+  const LedgerSnapshot snapshot = ledger.snapshot();
+  CHECK(snapshot.balanced);
+  const auto& sink = snapshot.pipelines.at(0).sinks.at(0);
+  CHECK(sink.delivered == Amount{7, 700});
+  CHECK(sink.discarded.at("when") == Amount{2, 200});
+  CHECK(sink.failed.at("parse") == Amount{1, 100});
+  CHECK(sink.in_flight == Amount{});
+}
+
+TEST_CASE("checkpoint: a reload goes on where the last run was, with and without a state directory") {
+  for (const bool on_disk : {false, true}) {
+    CAPTURE(on_disk);
+    TempDir dir;
+    write_file(dir / "log", text_of(5000));
+    auto store = open_store(on_disk ? dir / "state" : fs::path());
+    store->begin_run({"out"});
+    const Resume first = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    SinkProgress& out = store->sink("out", {});
+    out.complete(delivery_of(first.file, 0, 2000));
+    out.complete(delivery_of(first.file, 3000, 4000));  // behind a hole when the run ended
+    store->begin_run({"out", "second"});
+    const Resume second = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    CHECK(second.known);
+    CHECK(second.file->id == first.file->id);
+    CHECK(second.file->delivered_until == std::vector<std::uint64_t>{2000, 0});
+    CHECK(store->commit());
+    CHECK(fs::exists(dir / "state") == on_disk);
+  }
+}
+
+TEST_CASE("checkpoint: the journal stays small under many commits and holds the same after it was rewritten") {
+  TempDir dir;
+  write_file(dir / "log", text_of(2000));
+  {
+    auto store = open_store(dir / "state", nullptr, 4096);
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    SinkProgress& out = store->sink("out", {});
+    for (std::uint64_t i = 0; i < 1000; ++i) {
+      out.complete(delivery_of(resume.file, i, i + 1));
+      REQUIRE(store->commit());
+      REQUIRE(fs::file_size(dir / "state/journal") < 8192);
+    }
+    CHECK(store->commits() == 1000);
+    CHECK(store->commit());
+    CHECK(store->commits() == 1000);  // nothing had changed
+  }
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 1000);
+}

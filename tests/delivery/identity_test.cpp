@@ -1,0 +1,69 @@
+#include "delivery/identity.hpp"
+
+#include "tests/delivery/support.hpp"
+
+using namespace logpipe;
+using namespace logpipe::test;
+
+TEST_CASE("identity: covers the head as far as it goes, up to its limit") {
+  TempDir dir;
+  for (const std::size_t size : {0UL, 1UL, 10UL, 1023UL, 1024UL, 1025UL, 5000UL}) {
+    const fs::path path = dir / "log";
+    write_file(path, text_of(size));
+    const Fd fd(path);
+    const auto identity = identify(fd);
+    REQUIRE(identity);
+    CHECK(identity->head_bytes == std::min<std::size_t>(size, FileIdentity::kHeadBytes));
+    CHECK(is_same_file(fd, *identity));
+  }
+}
+
+TEST_CASE("identity: taking it leaves the file's offset alone") {
+  TempDir dir;
+  write_file(dir / "log", text_of(3000));
+  const Fd fd(dir / "log");
+  REQUIRE(::lseek(fd, 17, SEEK_SET) == 17);
+  REQUIRE(identify(fd));
+  CHECK(::lseek(fd, 0, SEEK_CUR) == 17);
+}
+
+TEST_CASE("identity: a file is the same after it has grown from any size") {
+  TempDir dir;
+  for (const std::size_t size : {0UL, 10UL, 1024UL, 2000UL}) {
+    const fs::path path = dir / ("log" + std::to_string(size));
+    const std::string content = text_of(6000);
+    write_file(path, content.substr(0, size));
+    const auto before = identify(Fd(path));
+    REQUIRE(before);
+    append_file(path, content.substr(size));
+    CHECK(is_same_file(Fd(path), *before));
+  }
+}
+
+TEST_CASE("identity: other content under the same inode is another file") {
+  TempDir dir;
+  for (const std::size_t size : {1UL, 10UL, 2000UL}) {
+    const fs::path path = dir / ("log" + std::to_string(size));
+    write_file(path, text_of(size, 1));
+    const auto before = identify(Fd(path));
+    REQUIRE(before);
+    write_file(path, text_of(5000, 99));  // truncates and writes: the inode stays
+    REQUIRE(identify(Fd(path))->inode == before->inode);
+    CHECK_FALSE(is_same_file(Fd(path), *before));
+  }
+}
+
+TEST_CASE("identity: a file shorter than its remembered head, another inode and a directory are not the file") {
+  TempDir dir;
+  write_file(dir / "log", text_of(500));
+  const auto before = identify(Fd(dir / "log"));
+  REQUIRE(before);
+  write_file(dir / "copy", text_of(500));
+  CHECK_FALSE(is_same_file(Fd(dir / "copy"), *before));
+  REQUIRE(::truncate((dir / "log").c_str(), 400) == 0);
+  CHECK_FALSE(is_same_file(Fd(dir / "log"), *before));
+  const auto directory = identify(Fd(dir.path(), O_RDONLY | O_DIRECTORY));
+  REQUIRE_FALSE(directory);
+  CHECK(directory.error().kind == ErrorKind::invalid);
+  CHECK_FALSE(identify(-1));
+}
