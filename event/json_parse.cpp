@@ -27,6 +27,7 @@ class Nesting {
     if (depth_ == kDepthMax) return false;
     std::uint64_t& word = bits_[depth_ / 64];
     const std::uint64_t bit = std::uint64_t{1} << (depth_ % 64);
+    if (depth_ % 64 == 0) word = 0;
     word = object ? word | bit : word & ~bit;
     ++depth_;
     return true;

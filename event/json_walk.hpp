@@ -66,7 +66,7 @@ struct Tape {
   bool key_equals(std::uint32_t i, std::string_view name, const KeyProbe& probe) const noexcept {
     std::uint64_t word;
     std::memcpy(&word, text + entries[i] + 1, sizeof(word));  // within the block's padding
-    if ((word & probe.mask) == probe.word) return name.size() < 8 || key(i) == name;
+    if ((word & probe.mask) == probe.word && (name.size() < 8 || key(i) == name)) return true;
     if (!escaped) return false;
     const std::string_view raw = key(i);
     return std::memchr(raw.data(), '\\', raw.size()) != nullptr && unescaped_equals(raw, name);

@@ -1,0 +1,72 @@
+#include <doctest/doctest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "event/batch.hpp"
+#include "event/fields.hpp"
+#include "event/json.hpp"
+#include "tests/event/json_corpus.hpp"
+#include "tests/support/blocks.hpp"
+
+namespace {
+std::atomic<std::uint64_t> g_allocations{0};
+}
+
+// This program counts what it allocates.
+void* operator new(std::size_t size) {
+  g_allocations.fetch_add(1, std::memory_order_relaxed);
+  if (void* place = std::malloc(size == 0 ? 1 : size)) return place;
+  throw std::bad_alloc();
+}
+void operator delete(void* place) noexcept {
+  std::free(place);
+}
+void operator delete(void* place, std::size_t) noexcept {
+  std::free(place);
+}
+
+using namespace logpipe;
+
+TEST_CASE("batch: nothing is allocated once warm, through parse, lookup, set and write") {
+  BlockPool pool(64 << 20);
+  test::JsonCorpus corpus(11);
+  std::vector<BlockRef> blocks;
+  for (int i = 0; i < 4; ++i) {
+    std::string text;
+    while (text.size() < 200'000) text += (i == 3 && corpus.one_in(20) ? corpus.garbage() : corpus.line()) + '\n';
+    blocks.push_back(freeze(test::block_of(pool, text)));
+  }
+  FieldSet members;
+  members.add("host", "\"web1\"");
+  members.add("level", "\"warn\"");
+  const FieldPath level = FieldPath::parse("level").value();
+  Batch batch;
+  Encoded out;
+  std::size_t bytes = 0;
+  const auto work = [&] {
+    for (const BlockRef& block : blocks) {
+      batch.open(block);
+      parse_json(batch, false);
+      out.clear();
+      for (Event& event : batch.events) {
+        bytes += find(batch, event, level) ? 1 : 0;
+        set(batch, event, members);
+        set(batch, event, "a", "1");
+        write_json(batch, event, out);
+      }
+      batch.retain(0, true, [](Event&) { return std::optional<Reason>(Reason::level); });
+      bytes += out.size();
+      batch.close();
+    }
+  };
+  work();
+  work();
+  const std::uint64_t before = g_allocations;
+  work();
+  CHECK(g_allocations - before == 0);
+  CHECK(bytes != 0);
+}
