@@ -66,7 +66,13 @@ const config::Schema<SinkCommon>& schema_of(config::Tag<SinkCommon>) {
 template <class Entry>
 std::vector<std::string_view> names_of(std::span<const Entry> registry) {
   std::vector<std::string_view> names;
-  for (const Entry& entry : registry) names.push_back(entry.name);
+  for (const Entry& entry : registry) {
+    if constexpr (requires { entry.name; }) {
+      names.push_back(entry.name);
+    } else {
+      names.push_back(entry.type);
+    }
+  }
   return names;
 }
 
@@ -91,9 +97,7 @@ void decode_source(const config::Named<Node>& named, Diagnostics& diagnostics, S
   if (!object.take(common)) return;
   const SourceEntry* entry = find_source(*common.type);
   if (entry == nullptr) return unknown_type(decoder, "source type", common.type, source_registry());
-  std::shared_ptr<const SourcePlan> plan = entry->decode(object);
-  object.finish();
-  settings.sources.push_back({named.name, std::move(plan)});
+  settings.sources.push_back({named.name, entry->decode(named.value, diagnostics, decoder.path())});
 }
 
 void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Settings& settings) {

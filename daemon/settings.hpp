@@ -76,7 +76,7 @@ const config::Schema<ProcessSettings>& schema_of(config::Tag<ProcessSettings>);
 struct Settings : ProcessSettings {
   struct SourceSettings {
     std::string name;
-    std::shared_ptr<const SourcePlan> plan;
+    SourceFactory make;
   };
   struct StageSettings {
     std::string name;
