@@ -1,0 +1,108 @@
+#include "sinks/encoder.hpp"
+
+#include <limits>
+
+#include "event/json.hpp"
+#include "event/logfmt.hpp"
+#include "sinks/pretty.hpp"
+
+namespace logpipe {
+namespace {
+
+/// Collects events that lie one behind the other in the block into runs.
+class Runs {
+ public:
+  Runs(const Block& block, Encoded& out) : block_(block), out_(out) {}
+
+  void add(const Event& event) {
+    if (event.offset != end_) {
+      flush();
+      begin_ = event.offset;
+    }
+    end_ = event.offset + event.length + (event.has_line_end ? 1 : 0);
+    if (!event.has_line_end) {
+      flush();
+      out_.append('\n');
+    }
+  }
+  void flush() {
+    if (begin_ != kNone && end_ > begin_) out_.append_run(block_, begin_, end_ - begin_);
+    begin_ = end_ = kNone;
+  }
+
+ private:
+  static constexpr std::uint32_t kNone = std::numeric_limits<std::uint32_t>::max();
+  const Block& block_;
+  Encoded& out_;
+  std::uint32_t begin_{kNone};
+  std::uint32_t end_{kNone};
+};
+
+/// The block as it is, segment by segment: only when every event of it is wanted as it came.
+void whole_block(const Block& block, Encoded& out) {
+  for (const Segment& segment : block.segments) {
+    if (segment.end == segment.begin) continue;
+    out.append_run(block, segment.begin, segment.end - segment.begin);
+    if (block.data()[segment.end - 1] != '\n') out.append('\n');
+  }
+}
+
+void json_line(const Batch& batch, const Event& event, Encoded& out) {
+  write_json(batch, event, out);
+  out.append('\n');
+}
+
+}  // namespace
+
+void encode_events(const Batch& batch, std::span<const Event> events, Encoding encoding, Encoded& out, Colors colors) {
+  if (events.empty()) return;
+  switch (encoding) {
+    case Encoding::automatic:
+    case Encoding::raw: {
+      const bool as_it_came = encoding == Encoding::raw || batch.edits.empty();
+      // Stages only ever take events away, so equal counts mean that all are here.
+      if (as_it_came && events.size() == batch.received_events) {
+        whole_block(batch.block(), out);
+        return;
+      }
+      Runs runs(batch.block(), out);
+      for (const Event& event : events) {
+        if (as_it_came || event.edits == kNoEdit) {
+          runs.add(event);
+        } else {
+          runs.flush();
+          json_line(batch, event, out);
+        }
+      }
+      runs.flush();
+      return;
+    }
+    case Encoding::json:
+      for (const Event& event : events) json_line(batch, event, out);
+      return;
+    case Encoding::logfmt:
+    case Encoding::pretty: {
+      // Scratch of this thread, for text that has to be unescaped; emptied every so often so that it stays in the
+      // cache.
+      thread_local Arena scratch;
+      std::size_t since_reset = 0;
+      for (const Event& event : events) {
+        if (encoding == Encoding::logfmt) {
+          write_logfmt(batch, event, scratch, out);
+          out.append('\n');
+        } else {
+          write_pretty(batch, event, colors, scratch, out);
+        }
+        since_reset += event.length;
+        if (since_reset > Arena::kChunkBytes) {
+          scratch.reset();
+          since_reset = 0;
+        }
+      }
+      scratch.reset();
+      return;
+    }
+  }
+}
+
+}  // namespace logpipe

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "config/values.hpp"
+#include "event/batch.hpp"
+#include "event/encoded.hpp"
+
+namespace logpipe {
+
+/// How events become bytes. Every event ends in one LF.
+enum class Encoding : std::uint8_t {
+  automatic,  ///< raw where nothing changed the event, else json
+  raw,        ///< as it came; edits do not show
+  json,       ///< one object a line
+  logfmt,     ///< key=value pairs
+  pretty,     ///< for people on a terminal
+};
+
+template <>
+struct config::EnumNames<Encoding> {
+  static constexpr EnumName<Encoding> values[] = {
+      {"auto", Encoding::automatic, "as it came if nothing changed the event, else JSON"},
+      {"raw", Encoding::raw, "as it came; changes by stages do not show"},
+      {"json", Encoding::json, "one JSON object a line"},
+      {"logfmt", Encoding::logfmt, "key=value pairs"},
+      {"pretty", Encoding::pretty, "for people: time, level, message, then the other fields"}};
+};
+
+enum class Colors : std::uint8_t { off, on };
+
+/// Appends `events`, which are some of the batch's in their order, to `out`. Untouched neighbours leave as one run of
+/// the block; when nothing of the batch was dropped or changed that costs per segment, not per event. A missing last
+/// line end is added. `colors` matters to `pretty` only. Threads: any, on different batches and outputs.
+void encode_events(const Batch& batch, std::span<const Event> events, Encoding encoding, Encoded& out,
+                   Colors colors = Colors::off);
+
+}  // namespace logpipe

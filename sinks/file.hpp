@@ -1,0 +1,56 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "config/schema.hpp"
+#include "sinks/encoder.hpp"
+#include "sinks/file_layer.hpp"
+#include "sinks/path_template.hpp"
+#include "sinks/sink.hpp"
+
+namespace logpipe {
+
+enum class Fsync : std::uint8_t { never, interval, always };
+
+template <>
+struct config::EnumNames<Fsync> {
+  static constexpr EnumName<Fsync> values[] = {
+      {"never", Fsync::never, "left to the system; a power cut may take what was already committed"},
+      {"interval", Fsync::interval, "before each checkpoint commits it"},
+      {"always", Fsync::always, "after every write, before anything else is written"}};
+};
+
+/// Permission bits, written in octal: `0640`.
+struct FileMode {
+  mode_t bits{0640};
+  friend bool operator==(const FileMode&, const FileMode&) = default;
+};
+bool decode(config::Decoder& decoder, FileMode& out);
+config::TypeInfo describe(config::Tag<FileMode>);
+std::string print(config::Tag<FileMode>, const FileMode& value);
+
+struct FileSinkOptions {
+  PathTemplate path;
+  Encoding encoding{Encoding::automatic};
+  Fsync fsync{Fsync::interval};
+  FileMode mode;
+  bool create_directories{true};
+  TimeZone time_zone{TimeZone::utc};
+  std::string missing{"unknown"};
+  std::uint32_t max_open_files{64};
+};
+const config::Schema<FileSinkOptions>& schema_of(config::Tag<FileSinkOptions>);
+
+/// Appends to one file, or to one per value of a path template. A delivery is complete when all of its bytes are in
+/// (and synced, with `always`); what is not complete when the run ends is cut off again, so that no torn line stays.
+/// Errors: no space, quota, I/O errors and too many open files pause the sink until they pass; anything else, such as a
+/// missing permission, ends it with ErrorKind::io.
+/// `layer` outlives the sink.
+std::unique_ptr<Sink> make_file_sink(FileSinkOptions options, SinkServices services,
+                                     FileLayer& layer = FileLayer::system());
+
+}  // namespace logpipe

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include <chrono>
+#include <stop_token>
+
+namespace logpipe {
+
+/// The system calls of the file sink, replaceable so that a test can make any of them fail or write short. Each behaves
+/// like the call it is named after: -1 and errno.
+/// Threads: one at a time per file.
+class FileLayer {
+ public:
+  virtual ~FileLayer() = default;
+  virtual int open(const char* path, int flags, mode_t mode);
+  virtual ssize_t writev(int fd, const iovec* pieces, int count);
+  virtual int truncate(int fd, off_t length);
+  virtual int sync_data(int fd);
+  virtual int stat(const char* path, struct ::stat& out);
+  virtual int fstat(int fd, struct ::stat& out);
+  virtual std::chrono::steady_clock::time_point now();
+  /// Waits; false when `stop` was requested before the time was over.
+  virtual bool wait(std::chrono::milliseconds duration, const std::stop_token& stop);
+
+  /// The real ones.
+  static FileLayer& system();
+};
+
+}  // namespace logpipe

@@ -1,0 +1,296 @@
+#include "sinks/output_set.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "telemetry/log.hpp"
+
+namespace logpipe {
+namespace {
+
+OutputTrouble trouble(int code, std::string what) {
+  return {code, std::move(what), is_passing(code)};
+}
+
+Labels sink_label(const std::string& component) {
+  return {{"sink", component}};
+}
+
+}  // namespace
+
+bool is_passing(int code) noexcept {
+  switch (code) {
+    case ENOSPC:
+    case EDQUOT:
+    case EIO:
+    case EFBIG:
+    case EMFILE:
+    case ENFILE:
+    case ENOMEM:
+    case EAGAIN:
+    case ESTALE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+std::string OutputTrouble::message() const {
+  // flock's answer, in words that help.
+  if (code == EWOULDBLOCK && !passing) return what + ": another sink or process is writing to this file";
+  return what + ": " + std::generic_category().message(code);
+}
+
+OutputSet::OutputSet(std::string component, Options options, SinkProgress& progress, MetricsRegistry* metrics,
+                     FileLayer& layer)
+    : component_(std::move(component)), options_(options), progress_(progress), layer_(layer) {
+  if (!metrics) return;
+  reopened_ = metrics->counter({"logpipe_sink_reopened_files_total", "Output files opened anew after a rotation."},
+                               sink_label(component_));
+  cut_bytes_ =
+      metrics->counter({"logpipe_sink_cut_bytes_total", "Bytes cut off output files because they were not committed."},
+                       sink_label(component_));
+  open_files_ = metrics->gauge({"logpipe_sink_open_files", "Output files that are open."}, sink_label(component_));
+}
+
+Status OutputSet::cut_back(const OutputMark& mark) {
+  const int flags = O_WRONLY | O_CLOEXEC | O_NONBLOCK | (options_.follow_symlinks ? 0 : O_NOFOLLOW);
+  const int fd = layer_.open(mark.path.c_str(), flags, 0);
+  if (fd < 0) {
+    if (errno == ENOENT || errno == ENOTDIR || errno == ENXIO || errno == ELOOP) {
+      log::warn(component_, "an output of the last run is gone", {{"path", mark.path}});
+      return {};
+    }
+    return fail(Error::from_errno(errno, "open " + mark.path));
+  }
+  const OutputHandle handle(fd);
+  struct ::stat info {};
+  if (layer_.fstat(fd, info) != 0) return fail(Error::from_errno(errno, "stat " + mark.path));
+  if (info.st_dev != mark.device || info.st_ino != mark.inode || !S_ISREG(info.st_mode)) {
+    log::info(component_, "an output of the last run has been replaced and is left alone", {{"path", mark.path}});
+    return {};
+  }
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (size < mark.length) {
+    log::error(component_, "an output is shorter than what was committed: somebody else has changed it",
+               {{"path", mark.path}, {"committed", mark.length}, {"length", size}});
+    return {};
+  }
+  if (size > mark.length) {
+    if (::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+      return fail(ErrorKind::io, "open " + mark.path + ": another sink or process is writing to this file");
+    }
+    if (layer_.truncate(fd, static_cast<off_t>(mark.length)) != 0) {
+      return fail(Error::from_errno(errno, "truncate " + mark.path));
+    }
+    ::flock(fd, LOCK_UN);
+    cut_bytes_.add(size - mark.length);
+    log::info(component_, "output cut back to what was committed",
+              {{"path", mark.path}, {"length", mark.length}, {"cut_bytes", size - mark.length}});
+  }
+  return {};
+}
+
+Status OutputSet::recover() {
+  const std::vector<OutputMark> marks = progress_.recovered();
+  for (const OutputMark& mark : marks) {
+    if (Status status = cut_back(mark); !status) return status;
+  }
+  // Only when all are cut: of a rotated file two generations may have the same path.
+  for (const OutputMark& mark : marks) progress_.retire(mark.path);
+  return {};
+}
+
+OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  // O_NONBLOCK keeps a FIFO from hanging the open; it means nothing to a regular file. Not O_CREAT at first, to know
+  // whether the directory has a new entry to be synced.
+  const int flags =
+      O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (options_.follow_symlinks ? 0 : O_NOFOLLOW);
+  bool created = false;
+  int fd = layer_.open(path.c_str(), flags, 0);
+  if (fd < 0 && errno == ENOENT) {
+    if (options_.create_directories && !parent.empty()) {
+      std::error_code error;
+      std::filesystem::create_directories(parent, error);
+      if (error) return trouble(error.value(), "create directory " + parent.string());
+    }
+    fd = layer_.open(path.c_str(), flags | O_CREAT, options_.mode);
+    created = fd >= 0;
+  }
+  if (fd < 0) {
+    if (errno == ELOOP && !options_.follow_symlinks) {
+      return {ELOOP, "open " + path + " (a symbolic link; names made from fields do not follow them)", false};
+    }
+    return trouble(errno, "open " + path);
+  }
+  out.handle = std::make_shared<const OutputHandle>(fd);
+  struct ::stat info {};
+  if (layer_.fstat(fd, info) != 0) return trouble(errno, "stat " + path);
+  if (!S_ISREG(info.st_mode) && !S_ISCHR(info.st_mode)) {
+    return {EINVAL, "open " + path + " (not a regular file; for a pipe use a stdout sink)", false};
+  }
+  out.path = path;
+  out.device = info.st_dev;
+  out.inode = info.st_ino;
+  out.regular = S_ISREG(info.st_mode);
+  out.path_checked = layer_.now();
+  if (!out.regular) return {};
+  // A file system without locks is no reason to stop.
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) return {EWOULDBLOCK, "open " + path, false};
+  // The length counts from behind the lock: the last writer may have been at work until then.
+  if (layer_.fstat(fd, info) != 0) return trouble(errno, "stat " + path);
+  out.length = static_cast<std::uint64_t>(info.st_size);
+  if (created && options_.durable) {
+    const int directory = layer_.open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    if (directory >= 0) {
+      const OutputHandle handle(directory);
+      if (layer_.sync_data(directory) != 0)
+        log::warn(component_, "cannot sync the directory", {{"path", parent.string()}});
+    }
+  }
+  return {};
+}
+
+OutputTrouble OutputSet::announce(OutputFile& file) {
+  if (!file.regular || file.announced) return {};
+  // The old generation of this path leaves the journal first; its part of the last delivery is complete or cut off by
+  // now.
+  if (std::erase(retiring_, file.path) > 0) progress_.retire(file.path);
+  check_length(file);
+  OutputMark mark = file.mark();
+  if (options_.durable) mark.sync = file.handle;
+  if (Status status = progress_.announce(mark); !status) {
+    // The journal's disk is full, say: without its record the file must not be touched.
+    return {EIO, "announce " + file.path + " (" + status.error().message + ")", true};
+  }
+  file.announced = true;
+  return {};
+}
+
+void OutputSet::sync_unannounced(const OutputFile& file) {
+  // No checkpoint has it synced.
+  if (!file.regular || file.announced || !options_.durable) return;
+  if (layer_.sync_data(file.fd()) != 0) log::error(component_, "cannot sync an output", {{"path", file.path}});
+}
+
+OutputTrouble OutputSet::get(const std::string& path, Origin origin, OutputFile** out) {
+  const auto ready = [&]() -> OutputTrouble {
+    *out = &files_.front();
+    return origin == Origin::replayable ? announce(files_.front()) : OutputTrouble{};
+  };
+  if (const auto found = by_path_.find(path); found != by_path_.end()) {
+    files_.splice(files_.begin(), files_, found->second);
+    OutputFile& file = files_.front();
+    const auto now = layer_.now();
+    if (!file.regular || now - file.path_checked < kPathCheckInterval) {
+      return ready();
+    }
+    file.path_checked = now;
+    if (!has_moved(file)) {
+      return ready();
+    }
+    log::info(component_, "output was moved or removed, opening it anew", {{"path", path}});
+    reopened_.add();
+    close(path);
+  }
+  while (files_.size() >= options_.max_open) {
+    // The delivery being written may have a part in it, so it leaves the journal only with that.
+    if (files_.back().announced) retiring_.push_back(files_.back().path);
+    drop(std::prev(files_.end()));
+  }
+  OutputFile file;
+  if (OutputTrouble why = open(path, file)) return why;
+  files_.push_front(std::move(file));
+  by_path_[path] = files_.begin();
+  open_files_.set(static_cast<double>(files_.size()));
+  return ready();
+}
+
+bool OutputSet::has_moved(const OutputFile& file) {
+  struct ::stat info {};
+  if (layer_.stat(file.path.c_str(), info) != 0) return errno == ENOENT || errno == ENOTDIR;
+  return info.st_dev != file.device || info.st_ino != file.inode;
+}
+
+void OutputSet::check_length(OutputFile& file) {
+  if (!file.regular) return;
+  struct ::stat info {};
+  if (layer_.fstat(file.fd(), info) != 0) return;
+  const auto size = static_cast<std::uint64_t>(info.st_size);
+  if (size == file.length) return;
+  log::warn(component_, "somebody else has changed the length of an output; exactly-once does not hold for it",
+            {{"path", file.path}, {"expected", file.length}, {"length", size}});
+  file.length = size;
+}
+
+void OutputSet::trim(OutputFile& file, std::uint64_t begin) {
+  if (!file.regular || file.length <= begin) return;
+  struct ::stat info {};
+  const bool known = layer_.fstat(file.fd(), info) == 0 && static_cast<std::uint64_t>(info.st_size) == file.length;
+  if (known && layer_.truncate(file.fd(), static_cast<off_t>(begin)) == 0) {
+    cut_bytes_.add(file.length - begin);
+    file.length = begin;
+    return;
+  }
+  log::error(component_, "cannot cut an unfinished delivery off an output", {{"path", file.path}});
+  check_length(file);
+}
+
+void OutputSet::trim(const OutputMark& written, std::uint64_t begin) {
+  const auto found = by_path_.find(written.path);
+  if (found != by_path_.end() && found->second->inode == written.inode && found->second->device == written.device) {
+    trim(*found->second, begin);
+    return;
+  }
+  // Closed meanwhile, because there were too many.
+  const int flags = O_WRONLY | O_CLOEXEC | O_NONBLOCK | (options_.follow_symlinks ? 0 : O_NOFOLLOW);
+  const int fd = layer_.open(written.path.c_str(), flags, 0);
+  if (fd < 0) return;
+  OutputFile file;
+  file.path = written.path;
+  file.handle = std::make_shared<const OutputHandle>(fd);
+  file.length = written.length;
+  struct ::stat info {};
+  if (layer_.fstat(fd, info) == 0 && info.st_dev == written.device && info.st_ino == written.inode) trim(file, begin);
+}
+
+void OutputSet::unlock(const OutputFile& file) noexcept {
+  // The committer may still hold the descriptor, and with it the lock.
+  if (file.regular) ::flock(file.fd(), LOCK_UN);
+}
+
+void OutputSet::drop(List::iterator file) {
+  sync_unannounced(*file);
+  unlock(*file);
+  by_path_.erase(file->path);
+  files_.erase(file);
+  open_files_.set(static_cast<double>(files_.size()));
+}
+
+void OutputSet::close(const std::string& path) {
+  const auto found = by_path_.find(path);
+  if (found == by_path_.end()) return;
+  if (found->second->announced) progress_.retire(path);
+  drop(found->second);
+}
+
+void OutputSet::delivered() {
+  for (const std::string& path : retiring_) progress_.retire(path);
+  retiring_.clear();
+}
+
+void OutputSet::close_all(Leave leave) {
+  while (!files_.empty()) {
+    if (files_.front().announced) retiring_.push_back(files_.front().path);
+    drop(files_.begin());
+  }
+  if (leave == Leave::retire) delivered();
+  retiring_.clear();
+}
+
+}  // namespace logpipe

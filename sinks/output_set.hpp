@@ -1,0 +1,108 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <list>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "channel/result.hpp"
+#include "delivery/checkpoint.hpp"
+#include "sinks/file_layer.hpp"
+#include "telemetry/metrics.hpp"
+
+namespace logpipe {
+
+/// An output file that is open for appending.
+struct OutputFile {
+  std::string path;
+  std::shared_ptr<const OutputHandle> handle;
+  std::uint64_t device{0};
+  std::uint64_t inode{0};
+  std::uint64_t length{0};  ///< as far as we know: where the next byte goes
+  bool regular{true};       ///< false: a device; it has no length and is never announced
+  bool announced{false};    ///< the journal knows it, and will have it cut back after a crash
+  std::chrono::steady_clock::time_point path_checked{};
+
+  int fd() const noexcept { return handle->fd(); }
+  OutputMark mark() const { return {path, device, inode, length, nullptr}; }
+};
+
+/// Why a call failed, and whether waiting may help (no space, quota, I/O error, too many files).
+struct OutputTrouble {
+  int code{0};  ///< errno; 0: no trouble
+  std::string what;
+  bool passing{false};
+
+  explicit operator bool() const noexcept { return code != 0; }
+  std::string message() const;
+};
+bool is_passing(int code) noexcept;
+
+/// The open outputs of one file sink, by path: opened when needed, announced before the first byte, the least recently
+/// used closed when there are too many, opened anew when the path has come to mean another file (rotation).
+/// Each is held with an advisory lock, for two writers in one file would spoil the lengths that exactly-once rests on.
+/// Threads: the sink's.
+class OutputSet {
+ public:
+  struct Options {
+    mode_t mode{0640};
+    bool create_directories{true};
+    bool follow_symlinks{true};  ///< false for names that are made from fields
+    bool durable{true};          ///< a new file's name and its announcement are synced
+    std::size_t max_open{1};
+  };
+  static constexpr std::chrono::seconds kPathCheckInterval{1};
+
+  OutputSet(std::string component, Options options, SinkProgress& progress, MetricsRegistry* metrics, FileLayer& layer);
+
+  /// Cuts the outputs of the last process back to what it had committed; they are complete then and leave the journal.
+  Status recover();
+
+  /// What is about to be written comes from where it can be read again, or from a pipe: what a pipe gave must not be
+  /// cut off after a crash, for nobody would bring it again. So a file that gets nothing else is never announced.
+  enum class Origin : bool { pipe, replayable };
+  /// The file of that path, ready to be written to. `*out` is valid until the next call.
+  OutputTrouble get(const std::string& path, Origin origin, OutputFile** out);
+  /// True when the path no longer leads to this file.
+  bool has_moved(const OutputFile& file);
+  /// Takes the present length over when somebody else has written to the file or cut it; says so once a file.
+  void check_length(OutputFile& file);
+  /// Cuts `[begin, end)` off the file's end again; leaves it alone when its end is elsewhere by now.
+  void trim(OutputFile& file, std::uint64_t begin);
+  void trim(const OutputMark& written, std::uint64_t begin);
+  /// Forgets the file, in which the delivery being written has no part; the next get() opens whatever the path leads to
+  /// then.
+  void close(const std::string& path);
+  /// A delivery has been completed: what was closed while it was written may leave the journal now, not earlier.
+  void delivered();
+  /// At the end: closes everything. `retire`: all deliveries are complete, so nothing needs to be cut after a restart.
+  enum class Leave : bool { keep_marks, retire };
+  void close_all(Leave leave);
+
+  std::size_t open_count() const noexcept { return files_.size(); }
+
+ private:
+  using List = std::list<OutputFile>;
+  OutputTrouble open(const std::string& path, OutputFile& out);
+  OutputTrouble announce(OutputFile& file);
+  void sync_unannounced(const OutputFile& file);
+  Status cut_back(const OutputMark& mark);
+  void unlock(const OutputFile& file) noexcept;
+  void drop(List::iterator file);
+
+  const std::string component_;
+  const Options options_;
+  SinkProgress& progress_;
+  FileLayer& layer_;
+  List files_;  // the most recently used first
+  std::unordered_map<std::string, List::iterator> by_path_;
+  std::vector<std::string> retiring_;  // closed since the last completed delivery
+  Counter reopened_;
+  Counter cut_bytes_;
+  Gauge open_files_;
+};
+
+}  // namespace logpipe
