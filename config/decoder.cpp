@@ -266,6 +266,8 @@ bool decode(Decoder& decoder, NamedChoice& out) {
   }
   const Node::Entry& entry = node.entries.front();
   out = {entry.key, entry.key_mark, entry.value};
+  // Nothing stands behind the name, perhaps not even on its line.
+  if (out.options.is_null()) out.options.mark = entry.key_mark;
   return true;
 }
 
