@@ -86,20 +86,20 @@ class EnrichStage final : public Stage {
   std::vector<std::unique_ptr<const Lookup>> lookups_;
 };
 
-/// Names that are set must be plain: a leading dot would read as a path everywhere else.
-bool plain_names(const std::vector<config::Named<JsonScalar>>& values) {
+/// Names that are set must be plain: a leading dot reads as a path everywhere else.
+void check_names(const std::vector<config::Named<JsonScalar>>& values, std::string_view option,
+                 config::Decoder& decoder) {
   for (const auto& value : values) {
-    if (value.name.empty() || value.name.front() == '.') return false;
+    if (!value.name.empty() && value.name.front() != '.') continue;
+    decoder.diagnostics().error(
+        value.mark, decoder.path_of(option), "expected the name of a top-level field",
+        value.name.empty() ? "" : "fields inside others cannot be set; write the name without a dot");
   }
-  return true;
 }
-
-constexpr char kPlainNames[] = "names of top-level fields, without a leading dot";
 
 /// The column of the key: as named, otherwise called like the event's field.
 std::string key_column(const LookupOptions& options) {
-  if (!options.column.empty() || options.key.steps().empty()) return options.column;
-  return options.key.steps().back().key;
+  return options.column ? *options.column : options.key.steps().back().key;
 }
 
 }  // namespace
@@ -159,7 +159,9 @@ const config::Schema<LookupOptions>& schema_of(config::Tag<LookupOptions>) {
           .optional("fields", &LookupOptions::fields, "The columns to set; by default all but the key's.")
           .optional("prefix", &LookupOptions::prefix, "Put in front of the name of every field that is set.")
           .optional("default", &LookupOptions::fallback, "Fields to set when the table has no such row.")
-          .check(&LookupOptions::fallback, plain_names, kPlainNames);
+          .verify_with([](const LookupOptions& options, config::Decoder& decoder) {
+            check_names(options.fallback, "default", decoder);
+          });
   return schema;
 }
 
@@ -172,8 +174,9 @@ const config::Schema<EnrichOptions>& schema_of(config::Tag<EnrichOptions>) {
           .optional("order", &EnrichOptions::order, "The order in which the pool hands batches on.")
           .optional("set", &EnrichOptions::set,
                     "Fields to set on every event. Numbers, `true`, `false` and `null` without quotes keep their type.")
-          .check(&EnrichOptions::set, plain_names, kPlainNames)
-          .optional("lookup", &EnrichOptions::lookup, "Tables to look fields up in, in order.");
+          .optional("lookup", &EnrichOptions::lookup, "Tables to look fields up in, in order.")
+          .verify_with(
+              [](const EnrichOptions& options, config::Decoder& decoder) { check_names(options.set, "set", decoder); });
   return schema;
 }
 

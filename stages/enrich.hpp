@@ -29,7 +29,7 @@ std::string print(config::Tag<LookupFields>, const LookupFields& fields);
 struct LookupOptions {
   config::Located<std::filesystem::path> file;
   FieldPath key;
-  std::string column;
+  std::optional<std::string> column;
   LookupFields fields;
   std::string prefix;
   std::vector<config::Named<JsonScalar>> fallback;

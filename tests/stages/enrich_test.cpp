@@ -1,0 +1,144 @@
+#include "stages/enrich.hpp"
+
+#include <latch>
+#include <thread>
+
+#include "tests/stages/support.hpp"
+
+using namespace logpipe;
+using test::Directory;
+using test::Pipeline;
+
+TEST_CASE("enrich: constants are set with their types, and replace what is there") {
+  Pipeline pipeline(
+      "stages:\n  - parse: auto\n  - enrich: {set: {env: prod, n: 12, s: '12', yes: true, off: null, z: 010, e: "
+      "''}}\n");
+  CHECK(pipeline.run("{\"a\":1}\n{\"env\":\"test\",\"n\":0}\nplain\na=b\n{}\n") ==
+        "{\"a\":1,\"env\":\"prod\",\"n\":12,\"s\":\"12\",\"yes\":true,\"off\":null,\"z\":\"010\",\"e\":\"\"}\n"
+        "{\"env\":\"prod\",\"n\":12,\"s\":\"12\",\"yes\":true,\"off\":null,\"z\":\"010\",\"e\":\"\"}\n"
+        "{\"message\":\"plain\",\"env\":\"prod\",\"n\":12,\"s\":\"12\",\"yes\":true,\"off\":null,\"z\":\"010\",\"e\":"
+        "\"\"}\n"
+        "{\"a\":\"b\",\"env\":\"prod\",\"n\":12,\"s\":\"12\",\"yes\":true,\"off\":null,\"z\":\"010\",\"e\":\"\"}\n"
+        "{\"env\":\"prod\",\"n\":12,\"s\":\"12\",\"yes\":true,\"off\":null,\"z\":\"010\",\"e\":\"\"}\n");
+}
+
+TEST_CASE("enrich: a row of a CSV table is set on the events with its key") {
+  const Directory directory;
+  const std::string file = directory.write("services.csv", "service,team,tier\nweb,\"front, end\",1\ndb,data,\n");
+  Pipeline pipeline("stages:\n  - parse: json\n  - enrich: {lookup: [{file: " + file + ", key: service}]}\n");
+  CHECK(pipeline.run("{\"service\":\"web\"}\n{\"service\":\"db\",\"team\":\"x\"}\n{\"service\":\"no\"}\n{\"a\":1}\n"
+                     "{\"service\":{\"x\":1}}\n{\"service\":\"\\u0077eb\"}\nplain\n") ==
+        "{\"service\":\"web\",\"team\":\"front, end\",\"tier\":\"1\"}\n{\"service\":\"db\",\"team\":\"data\"}\n"
+        "{\"service\":\"no\"}\n{\"a\":1}\n{\"service\":{\"x\":1}}\n"
+        "{\"service\":\"\\u0077eb\",\"team\":\"front, end\",\"tier\":\"1\"}\n{\"message\":\"plain\"}\n");
+  const Labels labels{{"component", "enrich"}, {"table", "services.csv"}};
+  CHECK(pipeline.metrics.value("logpipe_lookup_hits_total", labels) == 3);
+  CHECK(pipeline.metrics.value("logpipe_lookup_misses_total", labels) == 4);
+}
+
+TEST_CASE("enrich: JSON tables keep their types, numbers are keys too") {
+  const Directory directory;
+  const std::string list = directory.write(
+      "users.json",
+      "[\n {\"id\": 7, \"name\": \"Ann\", \"tags\": [ \"a\", {\"b\" : 1} ]},\n {\"id\": \"x\", \"vip\": true}\n]\n");
+  const std::string map = directory.write("hosts.json", "{\"h1\": {\"rack\": 12, \"note\": null}}");
+  Pipeline pipeline("stages:\n  - parse: auto\n  - enrich:\n      lookup:\n        - {file: " + list +
+                    ", key: .user.id, column: id, prefix: user_}\n        - {file: " + map + ", key: host}\n");
+  CHECK(pipeline.run("{\"user\":{\"id\":7},\"host\":\"h1\"}\nid=1 host=h1\n{\"user\":{\"id\":\"x\"}}\n") ==
+        "{\"user\":{\"id\":7},\"host\":\"h1\",\"user_name\":\"Ann\",\"user_tags\":[\"a\",{\"b\":1}],\"rack\":12,"
+        "\"note\":null}\n"
+        "{\"id\":1,\"host\":\"h1\",\"rack\":12,\"note\":null}\n{\"user\":{\"id\":\"x\"},\"user_vip\":true}\n");
+}
+
+TEST_CASE("enrich: columns are chosen and renamed, a default stands in for a missing row") {
+  const Directory directory;
+  const std::string file = directory.write("t.csv", "k,a,b,c\n1,x,y,z\n");
+  Pipeline pipeline("stages:\n  - parse: json\n  - enrich:\n      set: {k: 1}\n      lookup:\n        - {file: " +
+                    file + ", key: k, fields: [b]}\n        - {file: " + file +
+                    ", key: none, column: k, fields: {alpha: a}, default: {alpha: 0}}\n");
+  CHECK(pipeline.run("{}\n{\"none\":1}\n") ==
+        "{\"k\":1,\"b\":\"y\",\"alpha\":0}\n{\"none\":1,\"k\":1,\"b\":\"y\",\"alpha\":\"x\"}\n");
+  CHECK(pipeline.metrics.value("logpipe_lookup_hits_total", {{"component", "enrich"}, {"table", "t.csv#2"}}) == 1);
+}
+
+TEST_CASE("enrich: the pool is asked for only when something was said") {
+  CHECK_FALSE(test::Decoded("stages: [{enrich: {set: {a: 1}}}]").plans[0]->pool());
+  const auto workers = test::Decoded("stages: [{enrich: {workers: 4}}]").plans[0]->pool();
+  REQUIRE(workers);
+  CHECK(workers->workers == 4);
+  CHECK(workers->order == Order::source);
+  const auto order = test::Decoded("stages: [{enrich: {order: none}}]").plans[0]->pool();
+  REQUIRE(order);
+  CHECK(order->workers == 0);
+  CHECK(order->order == Order::none);
+}
+
+TEST_CASE("enrich: several workers may apply one stage at once") {
+  const Directory directory;
+  const std::string file = directory.write("t.csv", "k,v\n1,one\n2,two\n");
+  Pipeline pipeline("stages: [{enrich: {set: {env: prod}, lookup: [{file: " + file + ", key: k}]}}]");
+  constexpr int kThreads = 4;
+  constexpr int kRounds = 200;
+  std::latch start(kThreads);
+  std::vector<std::jthread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&] {
+      BlockPool pool(16 * 1024 * 1024);
+      Batch batch;
+      start.arrive_and_wait();
+      for (int round = 0; round < kRounds; ++round) {
+        batch.open(freeze(test::block_of(pool, "{\"k\":1}\n{\"k\":\"2\"}\n{\"k\":3}\n")));
+        (void)parse_json(batch, false);
+        pipeline.stage(0).apply(batch);
+      }
+      batch.close();
+    });
+  }
+  threads.clear();
+  const Labels labels{{"component", "enrich"}, {"table", "t.csv"}};
+  CHECK(pipeline.metrics.value("logpipe_lookup_hits_total", labels) == 2 * kThreads * kRounds);
+  CHECK(pipeline.metrics.value("logpipe_lookup_misses_total", labels) == kThreads * kRounds);
+}
+
+TEST_CASE("enrich: counts outlive the stage, so a reload does not turn a counter back") {
+  MetricsRegistry metrics;
+  const Directory directory;
+  const std::string file = directory.write("t.csv", "k,v\n1,one\n");
+  const test::Decoded decoded("stages: [{enrich: {lookup: [{file: " + file + ", key: k}]}}]");
+  REQUIRE(decoded.diagnostics.ok());
+  BlockPool pool(16 * 1024 * 1024);
+  for (int run = 0; run < 2; ++run) {
+    const auto stage = decoded.plans[0]->make({"enrich", 0, &metrics, nullptr});
+    Batch batch;
+    batch.open(freeze(test::block_of(pool, "{\"k\":1}\n")));
+    (void)parse_json(batch, false);
+    stage->apply(batch);
+    batch.close();
+  }
+  CHECK(metrics.value("logpipe_lookup_hits_total", {{"component", "enrich"}, {"table", "t.csv"}}) == 2);
+}
+
+TEST_CASE("enrich: a wrong configuration is told with its place") {
+  const Directory directory;
+  const std::string file = directory.write("t.csv", "k,a\n1,x\n");
+  const std::string missing = directory.path("missing.csv");
+  CHECK(test::findings("stages:\n  - enrich: {set: {a: [1]}}\n") ==
+        "2:23 LP0103 stages[0].enrich.set.a: expected a text, a number, true, false or null, got a list\n");
+  CHECK(
+      test::findings("stages:\n  - enrich: {set: {.a.b: 1}}\n") ==
+      "2:20 LP0103 stages[0].enrich.set: expected the name of a top-level field | fields inside others cannot be set; "
+      "write the name without a dot\n");
+  CHECK(test::findings("stages:\n  - enrich: {workers: 0}\n") ==
+        "2:23 LP0104 stages[0].enrich.workers: expected a value from 1 to 256, got \"0\"\n");
+  CHECK(test::findings("stages:\n  - enrich:\n      lookup:\n        - {file: " + missing + ", key: k}\n") ==
+        "4:18 LP0501 stages[0].enrich.lookup[0].file: cannot read " + missing + ": No such file or directory\n");
+  CHECK(test::findings("stages:\n  - enrich:\n      lookup:\n        - file: " + file +
+                       "\n          key: k\n          fields: [a, b]\n") ==
+        "6:23 LP0501 stages[0].enrich.lookup[0].file: no column \"b\" in " + file + " | columns are k a\n");
+  CHECK(test::findings("stages:\n  - enrich:\n      lookup:\n        - {file: " + file + ", key: other}\n") ==
+        "4:18 LP0501 stages[0].enrich.lookup[0].file: " + file + ", line 1: no column \"other\" in the header\n");
+  CHECK(test::findings("stages:\n  - enrich:\n      lookup:\n        - {key: k}\n") ==
+        "4:11 LP0102 stages[0].enrich.lookup[0]: missing option \"file\" | The table: a `.csv` file with a header "
+        "line, or a "
+        "`.json` file.\n");
+}
