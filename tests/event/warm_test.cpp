@@ -29,6 +29,9 @@ void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
 void* operator new[](std::size_t size) {
   return operator new(size);
 }
+void* operator new[](std::size_t size, const std::nothrow_t& tag) noexcept {
+  return operator new(size, tag);
+}
 void operator delete[](void* place) noexcept {
   std::free(place);
 }
