@@ -122,6 +122,7 @@ class Reading {
 
 void Reading::walk() {
   files_.walk();
+  if (!services_.once) files_.take_changes();
   next_walk_ = Clock::now() + options_.discovery_interval;
   if (!services_.once || first_error_) return;
   if (const std::string trouble = files_.first_trouble(); !trouble.empty())
@@ -218,7 +219,7 @@ bool Reading::end_quiet_files(Deadline& next) {
     if (!finish(*file)) return false;
     if (!file->failed) files_.release(*file, FileSet::Release::finished);
   }
-  if (!quiet.empty() && files_.waiting() > 0) next_walk_ = now;
+  if (!quiet.empty() && files_.waiting() > 0) next = next_walk_ = now;
   return true;
 }
 

@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <limits>
+#include <tuple>
 #include <unordered_set>
 #include <utility>
 
@@ -127,6 +129,7 @@ void FileSet::walk() {
   });
   for (const Found& found : fresh) open_file(found.path, found.path, true);
   watcher_.end_walk();
+  starting_ = false;
 
   for (const auto& file : files_) {
     file->failed = false;
@@ -193,7 +196,7 @@ void FileSet::examine(const std::string& path, const std::string& origin, bool m
 void FileSet::open_file(const std::string& path, const std::string& origin, bool matching) {
   if (files_.size() >= options_.max_open_files) {
     ++waiting_;
-    if (walks_ == 1) late_.insert(path);
+    if (starting_) late_.insert(path);
     return;
   }
   // Never blocks, should the name lead to something else by now.
@@ -201,13 +204,16 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   if (!descriptor) {
     if (errno == ENOENT) return;
     note_trouble(open_troubles_, path, Error::from_errno(errno, "open " + path));
-    if (walks_ == 1) late_.insert(path);
+    if (starting_) late_.insert(path);
     return;
   }
   struct stat info {};
   if (fstat(descriptor.get(), &info) != 0 || !S_ISREG(info.st_mode)) return;
   const FileKey key = key_of(info);
   if (by_key_.contains(key) || closed_.contains(key)) return examine(path, origin, matching);
+  const std::int64_t born = birth_of(descriptor.get());
+  // Read and released before; it is only renamed once more.
+  if (const auto done = finished_.find(key); done != finished_.end() && !matching && done->second == born) return;
 
   const std::uint64_t begin = first_offset(path, descriptor.get(), static_cast<std::uint64_t>(info.st_size));
   Resume resume = services_.checkpoints->attach(services_.name, origin, descriptor.get(), begin);
@@ -217,13 +223,15 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   files_.push_back(
       std::make_unique<TailedFile>(key, origin, ++sequence_, std::move(descriptor), std::move(resume), tools_));
   TailedFile& file = *files_.back();
-  file.born_ns = birth_of(file.tail.fd());
+  file.born_ns = born;
   file.changed = std::chrono::steady_clock::now();
   by_key_[key] = &file;
   gone_.insert(&file);  // until it has its first name
   std::optional<Found> unknown;
   look_up(path, matching, unknown);
-  by_origin_[origin].push_back(&file);
+  std::vector<TailedFile*>& family = by_origin_[origin];
+  if (!family.empty()) rotations_.add();
+  family.push_back(&file);
   order(origin);
   look(file);
   make_ready(file);
@@ -232,7 +240,7 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
 
 /// At the first sight of what was there at the start, `read_from: end` begins behind the last whole line.
 std::uint64_t FileSet::first_offset(const std::string& path, int fd, std::uint64_t size) {
-  const bool initial = walks_ <= 1 || late_.erase(path) > 0;
+  const bool initial = starting_ || late_.erase(path) > 0;
   if (options_.read_from == ReadFrom::beginning || !initial) return 0;
   const std::uint64_t from = size - std::min<std::uint64_t>(size, tools_.scratch.size());
   const iovec part{tools_.scratch.data(), static_cast<std::size_t>(size - from)};
@@ -268,28 +276,34 @@ void FileSet::remove_name(const std::string& path) {
   make_ready(file);  // a last look, at least
 }
 
-/// Files that held one path after another are read one after another.
+/// When a file left the path it was written under; the one that has it still is the youngest.
+std::uint64_t FileSet::age_rank(const TailedFile& file) const {
+  if (file.names.contains(file.origin)) return std::numeric_limits<std::uint64_t>::max();
+  for (const auto* names : {&file.aliases, &file.names}) {
+    for (const std::string& name : *names) {
+      if (const auto moved = rotated_.find(name); moved != rotated_.end()) return moved->second.left;
+    }
+  }
+  return 0;
+}
+
+/// Files that held one path after another are read one after another, though several may have been renamed before they
+/// were opened.
 void FileSet::order(const std::string& origin) {
-  const std::vector<TailedFile*>& all = by_origin_[origin];
-  if (all.size() < 2) return;
-  rotations_.add();
+  const auto family = by_origin_.find(origin);
+  if (family == by_origin_.end() || family->second.size() < 2) return;
   TailedFile* previous = nullptr;
   std::vector<TailedFile*> waiting;
-  for (TailedFile* file : all) {
+  for (TailedFile* file : family->second) {
     if (file->begun) {
       previous = file;
     } else {
       waiting.push_back(file);
     }
   }
-  // Those renamed before they were opened come before the one that has the path; what was renamed more often is older
-  // and was found later.
-  std::sort(waiting.begin(), waiting.end(), [&](const TailedFile* a, const TailedFile* b) {
-    const bool a_holds = a->names.contains(origin);
-    const bool b_holds = b->names.contains(origin);
-    if (a_holds != b_holds) return b_holds;
-    if (a->born_ns != b->born_ns) return a->born_ns < b->born_ns;
-    return a->sequence > b->sequence;
+  std::sort(waiting.begin(), waiting.end(), [this](const TailedFile* a, const TailedFile* b) {
+    return std::make_tuple(age_rank(*a), a->born_ns, a->sequence) <
+           std::make_tuple(age_rank(*b), b->born_ns, b->sequence);
   });
   for (TailedFile* file : waiting) {
     if (previous != nullptr) make_ready(*previous);
@@ -305,10 +319,20 @@ bool FileSet::matches(const std::string& path) const {
 }
 
 void FileSet::take_changes() {
-  changes_.clear();
-  watcher_.take(changes_);
-  for (const DirectoryWatcher::Change& change : changes_) apply(change);
-  if (walk_needed_) walk();
+  // A file that was just opened may have followed others that were renamed before they were seen: hear of them before
+  // it has its first turn. Files that come and go faster than this can follow are left to the next time.
+  constexpr int kPasses = 100;
+  std::uint64_t before = 0;
+  int passes = 0;
+  do {
+    before = sequence_;
+    names_changed_ = false;
+    changes_.clear();
+    watcher_.take(changes_);
+    for (const DirectoryWatcher::Change& change : changes_) apply(change);
+    if (walk_needed_) walk();
+  } while ((sequence_ != before || names_changed_) && ++passes < kPasses);
+  for (const std::string& origin : std::exchange(to_order_, {})) order(origin);
 }
 
 void FileSet::apply(const DirectoryWatcher::Change& change) {
@@ -338,23 +362,29 @@ void FileSet::apply(const DirectoryWatcher::Change& change) {
 }
 
 void FileSet::on_appeared(const DirectoryWatcher::Change& change) {
-  std::string origin;
+  names_changed_ = true;
+  std::optional<Rotation> rotation;
   if (!change.moved_from.empty()) {
     if (const auto moved = rotated_.find(change.moved_from); moved != rotated_.end()) {
-      origin = std::move(moved->second);
+      rotation = std::move(moved->second);
       rotated_.erase(moved);
     } else if (matches(change.moved_from)) {
-      origin = change.moved_from;
+      rotation = Rotation{change.moved_from, ++moves_};
     }
   }
-  if (matches(change.path)) {
-    examine(change.path, origin.empty() ? change.path : origin, true);
-  } else if (!origin.empty()) {
-    // Rotated out of the patterns, perhaps before it was ever opened: what is in it belongs to the path it had.
-    if (rotated_.size() >= kRotatedMax) rotated_.clear();
-    rotated_[change.path] = origin;
-    examine(change.path, origin, false);
+  const bool matching = matches(change.path);
+  if (!rotation) {
+    rotated_.erase(change.path);
+    if (matching) examine(change.path, change.path, true);
+    return;
   }
+  // Rotated, perhaps before it was ever opened and perhaps out of the patterns: what is in it belongs to the path it
+  // had.
+  const std::string origin = rotation->origin;
+  if (rotated_.size() >= kRotatedMax) rotated_.clear();
+  rotated_[change.path] = std::move(*rotation);
+  to_order_.insert(origin);
+  examine(change.path, origin, matching);
 }
 
 void FileSet::on_vanished(const std::string& path) {
@@ -422,6 +452,8 @@ void FileSet::release(TailedFile& file, Release how) {
   if (how == Release::finished) {
     services_.checkpoints->finished(file.tail.file(), file.tail.position());
     log::info(component_, "file finished", {{"path", file.origin}, {"bytes", file.tail.position()}});
+    if (finished_.size() >= kRotatedMax) finished_.clear();
+    finished_[file.key] = file.born_ns;
   } else {
     closed_.insert(file.key);
   }

@@ -87,6 +87,11 @@ class FileSet {
 
  private:
   class Collector;
+  /// A file was moved away from the path it was written under.
+  struct Rotation {
+    std::string origin;
+    std::uint64_t left;  ///< number of the move that took it from there: the smaller, the older
+  };
   struct Found {
     std::string path;
     std::int64_t modified_ns;
@@ -98,6 +103,7 @@ class FileSet {
   void add_name(TailedFile& file, const std::string& path, bool matching);
   void remove_name(const std::string& path);
   void order(const std::string& origin);
+  std::uint64_t age_rank(const TailedFile& file) const;
   bool matches(const std::string& path) const;
   std::uint64_t first_offset(const std::string& path, int fd, std::uint64_t size);
   void note_trouble(std::map<std::string, std::string>& troubles, const std::string& path, const Error& error);
@@ -119,9 +125,11 @@ class FileSet {
   std::map<FileKey, TailedFile*> by_key_;
   std::unordered_map<std::string, TailedFile*> by_name_;                 // names and aliases
   std::unordered_map<std::string, std::vector<TailedFile*>> by_origin_;  // in the order found
-  std::unordered_map<std::string, std::string> rotated_;                 // where matching names were moved to -> origin
+  std::unordered_map<std::string, Rotation> rotated_;                    // where files of matching names were moved to
+  std::set<std::string> to_order_;                                       // origins with files to be put in order
   std::set<TailedFile*> gone_;
   std::vector<TailedFile*> ready_;
+  std::map<FileKey, std::int64_t> finished_;          // released for good -> time of birth
   std::set<FileKey> closed_;                          // read to the end with `--once`; not to be opened again
   std::set<std::string> skipped_;                     // names that are no regular files, logged once
   std::set<std::string> late_;                        // there at the start, but opened later
@@ -129,9 +137,12 @@ class FileSet {
   std::map<std::string, std::string> read_troubles_;  // path -> reason, until a read succeeds
   std::uint64_t walks_{0};
   std::uint64_t sequence_{0};
+  std::uint64_t moves_{0};
   std::uint64_t lag_bytes_{0};
   std::size_t waiting_{0};
   bool walk_needed_{false};
+  bool names_changed_{false};
+  bool starting_{true};  // until the end of the first walk
 
   Gauge lag_;
   Gauge open_files_;
