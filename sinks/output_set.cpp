@@ -45,16 +45,16 @@ std::string OutputTrouble::message() const {
   return what + ": " + std::generic_category().message(code);
 }
 
-OutputSet::OutputSet(std::string component, Options options, SinkProgress& progress, MetricsRegistry* metrics,
+OutputSet::OutputSet(const std::string& name, Options options, SinkProgress& progress, MetricsRegistry* metrics,
                      FileLayer& layer)
-    : component_(std::move(component)), options_(options), progress_(progress), layer_(layer) {
+    : component_("sinks." + name), options_(options), progress_(progress), layer_(layer) {
   if (!metrics) return;
   reopened_ = metrics->counter({"logpipe_sink_reopened_files_total", "Output files opened anew after a rotation."},
-                               sink_label(component_));
+                               sink_label(name));
   cut_bytes_ =
       metrics->counter({"logpipe_sink_cut_bytes_total", "Bytes cut off output files because they were not committed."},
-                       sink_label(component_));
-  open_files_ = metrics->gauge({"logpipe_sink_open_files", "Output files that are open."}, sink_label(component_));
+                       sink_label(name));
+  open_files_ = metrics->gauge({"logpipe_sink_open_files", "Output files that are open."}, sink_label(name));
 }
 
 Status OutputSet::cut_back(const OutputMark& mark) {

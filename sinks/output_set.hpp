@@ -56,7 +56,8 @@ class OutputSet {
   };
   static constexpr std::chrono::seconds kPathCheckInterval{1};
 
-  OutputSet(std::string component, Options options, SinkProgress& progress, MetricsRegistry* metrics, FileLayer& layer);
+  OutputSet(const std::string& name, Options options, SinkProgress& progress, MetricsRegistry* metrics,
+            FileLayer& layer);
 
   /// Cuts the outputs of the last process back to what it had committed; they are complete then and leave the journal.
   Status recover();
