@@ -82,8 +82,9 @@ TEST_CASE("file source: a renamed file is read to its end before the new one, wh
   Surroundings surroundings;
   FileSourceOptions options = follow({path});
   options.rotate_wait = std::chrono::milliseconds(0);
-  append(path, "");
+  append(path, "the beginning\n");
   Running running(surroundings, make_file_source(options, surroundings.services()));
+  running.await(1);
   constexpr int kRotations = 20;
   constexpr int kLines = 500;
   std::thread writer([&] {
@@ -102,6 +103,7 @@ TEST_CASE("file source: a renamed file is read to its end before the new one, wh
   running.await_line("the end");
   writer.join();
   std::vector<std::string> expected = numbered("line ", 0, kRotations * kLines);
+  expected.insert(expected.begin(), "the beginning");
   expected.push_back("the end");
   REQUIRE(running.lines.size() == expected.size());
   for (std::size_t i = 0; i < expected.size(); ++i) REQUIRE(running.lines[i].text == expected[i]);

@@ -1,0 +1,107 @@
+#include "sources/registry.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "config/document.hpp"
+#include "config/environment.hpp"
+#include "config/load.hpp"
+#include "sources/file.hpp"
+#include "tests/sources/support.hpp"
+
+using namespace logpipe;
+using namespace logpipe::test;
+
+namespace {
+
+std::string page_of(const SourceEntry& entry) {
+  std::ifstream file(std::string(LOGPIPE_SOURCE_DIR) + "/" + std::string(entry.page));
+  REQUIRE(file.good());
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+std::string between(const std::string& text, const std::string& from, const std::string& to) {
+  const std::size_t begin = text.find(from);
+  REQUIRE(begin != std::string::npos);
+  const std::size_t end = text.find(to, begin + from.size());
+  REQUIRE(end != std::string::npos);
+  return text.substr(begin + from.size(), end - begin - from.size());
+}
+
+SourceFactory decode(const SourceEntry& entry, const std::string& options, config::Diagnostics& diagnostics) {
+  const std::string yaml = "app: {" + options + "}\n";
+  const config::Node root = config::load_text("test.yaml", yaml, config::ProcessEnvironment{}, diagnostics);
+  REQUIRE(root.find("app") != nullptr);
+  return entry.decode(*root.find("app"), diagnostics, "sources.app");
+}
+
+std::size_t errors_of(const SourceEntry& entry, const std::string& options) {
+  config::Diagnostics diagnostics;
+  decode(entry, options, diagnostics);
+  return diagnostics.error_count();
+}
+
+}  // namespace
+
+TEST_CASE("source registry: sorted by type, each findable") {
+  const auto entries = source_registry();
+  CHECK(std::is_sorted(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.type < b.type; }));
+  for (const SourceEntry& entry : entries) CHECK(find_source(entry.type) == &entry);
+  CHECK(find_source("nothing") == nullptr);
+}
+
+TEST_CASE("source registry: every page has the table of options as they are declared") {
+  for (const SourceEntry& entry : source_registry()) {
+    CAPTURE(entry.type);
+    const std::string table = between(page_of(entry), "<!-- options -->\n", "<!-- /options -->");
+    CHECK(table == config::document(entry.schema()));
+  }
+}
+
+TEST_CASE("source registry: the example of every page decodes") {
+  for (const SourceEntry& entry : source_registry()) {
+    CAPTURE(entry.type);
+    const std::string example = between(page_of(entry), "```yaml\n", "```");
+    config::Diagnostics diagnostics;
+    const config::Node root = config::load_text("page.yaml", example, config::ProcessEnvironment{}, diagnostics);
+    const config::Node* sources = root.find("sources");
+    REQUIRE(sources != nullptr);
+    for (const auto& source : sources->entries) {
+      REQUIRE(source.value.find("type") != nullptr);
+      CHECK(source.value.find("type")->text == entry.type);
+      entry.decode(source.value, diagnostics, "sources." + source.key);
+    }
+    CHECK_MESSAGE(diagnostics.ok(), config::render_text(diagnostics));
+  }
+}
+
+TEST_CASE("source registry: options are strict") {
+  const SourceEntry& file = *find_source("file");
+  CHECK(errors_of(file, "type: file, include: '/var/log/*.log'") == 0);
+  CHECK(errors_of(file, "type: file, include: [a, b], oversize: split, max_line_bytes: 64KiB") == 0);
+  CHECK(errors_of(file, "type: file") == 1);
+  CHECK(errors_of(file, "type: file, include: []") == 1);
+  CHECK(errors_of(file, "type: file, include: ['']") == 1);
+  CHECK(errors_of(file, "type: file, include: a, exclud: b, read_from: middle, max_line_bytes: 0") == 3);
+  const SourceEntry& input = *find_source("stdin");
+  CHECK(errors_of(input, "type: stdin") == 0);
+  CHECK(errors_of(input, "type: stdin, include: x") == 1);
+}
+
+TEST_CASE("source registry: the factory makes a source with the options it was given") {
+  const TempDir directory;
+  append(directory / "a.log", "123456\n");
+  config::Diagnostics diagnostics;
+  const std::string options = "type: file, include: '" + directory / "*.log" + "', max_line_bytes: 4B, oversize: split";
+  const SourceFactory factory = decode(*find_source("file"), options, diagnostics);
+  REQUIRE(diagnostics.ok());
+  Surroundings surroundings;
+  surroundings.once = true;
+  Running running(surroundings, factory(surroundings.services()));
+  CHECK(running.end());
+  CHECK(running.texts() == list({"1234", "56"}));
+}
