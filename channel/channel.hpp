@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <concepts>
 #include <cstddef>
@@ -41,6 +42,11 @@ concept HasByteSize = requires(const T& value) {
   { byte_size(value) } -> std::convertible_to<std::size_t>;
 };
 
+template <class T>
+concept HasItemCount = requires(const T& value) {
+  { item_count(value) } -> std::convertible_to<std::size_t>;
+};
+
 /// What the ends of a channel share. Two counters decide, the reserved room (in ChannelStats) and the ready items; the
 /// storage only stores. All atomics are sequentially consistent: WaitPoint rests on it.
 ///
@@ -57,27 +63,27 @@ class ChannelCore {
   explicit ChannelCore(Capacity capacity)
       : stats_(std::make_shared<ChannelStats>(capacity)),
         rendezvous_(capacity.items == 0),
-        byte_bounded_(capacity.bytes < ChannelStats::kBytesMax) {
-    LOGPIPE_ASSERT(HasByteSize<T> || !byte_bounded_);
+        uneven_(HasByteSize<T> || HasItemCount<T>) {
+    LOGPIPE_ASSERT(HasByteSize<T> || capacity.bytes >= ChannelStats::kBytesMax);
   }
 
   SendStatus send(Producer& producer, T&& value, const Context& ctx, std::optional<SteadyTime> deadline) {
     if (ctx.done()) return SendStatus::aborted;
     if (receivers_.load() == 0) return SendStatus::closed;
-    const std::size_t bytes = size_of(value);
-    if (!try_reserve(bytes)) {
-      const SendStatus status = wait_for_room(bytes, ctx, deadline);
+    const Load load = load_of(value);
+    if (!try_reserve(load)) {
+      const SendStatus status = wait_for_room(load, ctx, deadline);
       if (status != SendStatus::sent) return status;
     }
-    publish(producer, std::move(value), bytes);
+    publish(producer, std::move(value), load);
     return SendStatus::sent;
   }
 
   SendStatus try_send(Producer& producer, T&& value) {
     if (receivers_.load() == 0) return SendStatus::closed;
-    const std::size_t bytes = size_of(value);
-    if (!try_reserve(bytes)) return SendStatus::full;
-    publish(producer, std::move(value), bytes);
+    const Load load = load_of(value);
+    if (!try_reserve(load)) return SendStatus::full;
+    publish(producer, std::move(value), load);
     return SendStatus::sent;
   }
 
@@ -138,19 +144,20 @@ class ChannelCore {
   template <class Into>
   struct Unpack {
     Into& into;
-    std::size_t bytes{0};
+    Load load{};
     void operator=(Parcel<T>&& parcel) noexcept {
       into = std::move(parcel.value);
-      bytes = parcel.bytes;
+      load = parcel.load;
     }
   };
 
-  static std::size_t size_of(const T& value) {
-    if constexpr (HasByteSize<T>) {
-      return static_cast<std::size_t>(byte_size(value));
-    } else {
-      return static_cast<void>(value), 0;
-    }
+  static Load load_of([[maybe_unused]] const T& value) {
+    Load load;
+    if constexpr (HasItemCount<T>) load.items = std::max<std::size_t>(1, item_count(value));
+    if constexpr (HasByteSize<T>) load.bytes = byte_size(value);
+    load.items = std::min(load.items, ChannelStats::kItemsMax);
+    load.bytes = std::min(load.bytes, ChannelStats::kBytesMax);
+    return load;
   }
 
   static bool take_one(std::atomic<std::int64_t>& count) noexcept {
@@ -161,31 +168,31 @@ class ChannelCore {
     return false;
   }
   bool try_claim() noexcept { return take_one(ready_); }
-  bool try_reserve(std::size_t bytes) noexcept { return rendezvous_ ? take_one(demand_) : stats_->try_reserve(bytes); }
+  bool try_reserve(Load load) noexcept { return rendezvous_ ? take_one(demand_) : stats_->try_reserve(load); }
 
-  void publish(Producer& producer, T&& value, std::size_t bytes) {
+  void publish(Producer& producer, T&& value, Load load) {
     struct Unreserve {  // the storage may find no memory
       ChannelCore* core;
-      std::size_t bytes;
+      Load load;
       ~Unreserve() {
-        if (core != nullptr) core->give_room(bytes);
+        if (core != nullptr) core->give_room(load);
       }
-    } unreserve{this, bytes};
-    storage_.put(producer, std::move(value), bytes);
+    } unreserve{this, load};
+    storage_.put(producer, std::move(value), load);
     unreserve.core = nullptr;
     ready_.fetch_add(1);
     items_.wake_one();
   }
 
-  void give_room(std::size_t bytes) noexcept {
+  void give_room(Load load) noexcept {
     if (rendezvous_) {
       demand_.fetch_add(1);
       items_.wake_all();  // a receiver may be staying for this very delivery
       room_.wake_one();
     } else {
-      stats_->release(bytes);
-      // With a byte bound the one woken may not fit where another does.
-      byte_bounded_ ? room_.wake_all() : room_.wake_one();
+      stats_->release(load);
+      // Where values take unequal room the one woken may not fit where another does.
+      uneven_ ? room_.wake_all() : room_.wake_one();
     }
   }
 
@@ -196,10 +203,10 @@ class ChannelCore {
     Unpack<Into> unpack{into};
     while (!storage_.take(unpack)) {
     }
-    if (!rendezvous_) give_room(unpack.bytes);
+    if (!rendezvous_) give_room(unpack.load);
   }
 
-  SendStatus wait_for_room(std::size_t bytes, const Context& ctx, std::optional<SteadyTime> deadline) {
+  SendStatus wait_for_room(Load load, const Context& ctx, std::optional<SteadyTime> deadline) {
     SendStatus status = SendStatus::sent;
     stats_->begin_blocked();
     const WaitEnd end = room_.wait(ctx, deadline, [&] {
@@ -207,7 +214,7 @@ class ChannelCore {
         status = SendStatus::closed;
         return true;
       }
-      return try_reserve(bytes);
+      return try_reserve(load);
     });
     stats_->end_blocked();
     if (end == WaitEnd::aborted) status = SendStatus::aborted;
@@ -257,7 +264,7 @@ class ChannelCore {
 
   const std::shared_ptr<ChannelStats> stats_;
   const bool rendezvous_;
-  const bool byte_bounded_;
+  const bool uneven_;
 
   std::atomic<std::int64_t> ready_{0};   // published and not claimed
   std::atomic<std::int64_t> demand_{0};  // rendezvous only
@@ -448,8 +455,9 @@ struct Channel {
   Receiver<T> receiver;
 };
 
-/// A channel bounded by items and, where `byte_size(const T&)` is found by ADL, by bytes. One item larger than the byte
-/// bound is admitted when the channel is empty. `Capacity{0}` is a rendezvous: `send` returns once a receiver has it.
+/// A channel bounded by items and, where `byte_size(const T&)` is found by ADL, by bytes. A value counts as one item, or
+/// as `item_count(const T&)` of them (at least one) where that is found. One value larger than a bound is admitted when the
+/// channel is empty. `Capacity{0}` is a rendezvous: `send` returns once a receiver has it.
 template <class T>
 [[nodiscard]] Channel<T> make_channel(Capacity capacity) {
   auto core = std::make_shared<detail::ChannelCore<T>>(capacity);

@@ -10,10 +10,16 @@
 
 namespace logpipe {
 
-/// The bound of a channel: both hold at once. `items` 0 makes it a rendezvous, where `bytes` has no meaning.
+/// The bound of a channel: both hold at once. `items` 0 makes it a rendezvous, where nothing else has a meaning.
 struct Capacity {
-  std::size_t items;
+  std::size_t items;  ///< values, or what they count for where an `item_count(const T&)` is found by ADL
   std::size_t bytes = std::numeric_limits<std::size_t>::max();  ///< needs a `byte_size(const T&)` found by ADL
+};
+
+/// What one value takes of a channel's room.
+struct Load {
+  std::size_t items{1};
+  std::size_t bytes{0};
 };
 
 /// What a channel holds and how long it has made its senders wait: for metrics. Outlives the channel harmlessly.
@@ -33,13 +39,14 @@ class ChannelStats {
   [[nodiscard]] double blocked_seconds() const;
 
   // For the channel itself.
-  bool try_reserve(std::size_t bytes) noexcept;  ///< takes one item and its bytes, if both fit
-  void release(std::size_t bytes) noexcept;
+  bool try_reserve(Load load) noexcept;  ///< takes the room if both fit, or if the channel is empty
+  void release(Load load) noexcept;
   void begin_blocked();
   void end_blocked();
 
  private:
   static constexpr int kItemsShift = 40;
+  static std::uint64_t packed(Load load) noexcept;
   const Capacity capacity_;
   // Items above, bytes below: one compare-and-swap decides on both bounds, so no half-taken room is ever given back.
   std::atomic<std::uint64_t> used_{0};

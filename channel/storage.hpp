@@ -4,6 +4,8 @@
 #include <new>
 #include <utility>
 
+#include "channel/channel_stats.hpp"
+
 #if defined(LOGPIPE_TSAN)
 #include <deque>
 
@@ -14,11 +16,11 @@
 
 namespace logpipe::detail {
 
-/// What travels: the value and the bytes it was charged with.
+/// What travels: the value and the room it was charged with.
 template <class T>
 struct Parcel {
   T value;
-  std::size_t bytes;
+  Load load;
 };
 
 #if defined(LOGPIPE_TSAN)
@@ -31,9 +33,9 @@ class Storage {
     explicit Producer(Storage&) {}
   };
 
-  void put(Producer&, T&& value, std::size_t bytes) {
+  void put(Producer&, T&& value, Load load) {
     MutexLock lock(mutex_);
-    parcels_.push_back(Parcel<T>{std::move(value), bytes});
+    parcels_.push_back(Parcel<T>{std::move(value), load});
   }
   template <class Into>
   bool take(Into& into) {
@@ -69,8 +71,8 @@ class Storage {
     moodycamel::ProducerToken token_;
   };
 
-  void put(Producer& producer, T&& value, std::size_t bytes) {
-    Parcel<T> parcel{std::move(value), bytes};
+  void put(Producer& producer, T&& value, Load load) {
+    Parcel<T> parcel{std::move(value), load};
     if (queue_.enqueue(producer.token_, std::move(parcel))) return;
     value = std::move(parcel.value);  // nothing is moved before the queue has found memory for it
     throw std::bad_alloc();

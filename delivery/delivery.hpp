@@ -68,6 +68,8 @@ class Delivery {
   std::size_t charged_{0};
 };
 
+/// Bounds of a sink's queue: by events and by bytes of memory.
+inline std::size_t item_count(const Delivery& delivery) noexcept { return delivery.delivered.events; }
 inline std::size_t byte_size(const Delivery& delivery) noexcept {
   return delivery.memory();
 }

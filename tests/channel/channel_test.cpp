@@ -24,6 +24,15 @@ static_assert(std::is_nothrow_move_constructible_v<Receiver<int>> && std::is_not
 static_assert(!std::is_copy_constructible_v<Channel<int>>);
 static_assert(std::ranges::input_range<Receiver<std::unique_ptr<int>>>);
 
+namespace count_test {
+/// Counts as several items.
+struct Crate {
+  std::size_t things;
+};
+std::size_t item_count(const Crate& crate) { return crate.things; }
+}  // namespace count_test
+using count_test::Crate;
+
 namespace bytes_test {
 struct Blob {
   std::size_t size{0};
@@ -269,6 +278,21 @@ TEST_CASE("channel: a byte bound holds beside the item bound") {
   int small = 0;
   while (sender.try_send(Blob{1}) == SendStatus::sent) ++small;
   CHECK(small == 8);  // the item bound, this time
+}
+
+TEST_CASE("channel: a value counts as the items it says, at least one, and alone it may be larger than the bound") {
+  auto [sender, receiver] = make_channel<Crate>(Capacity{.items = 10});
+  CHECK(sender.try_send(Crate{6}) == SendStatus::sent);
+  CHECK(sender.try_send(Crate{5}) == SendStatus::full);
+  CHECK(sender.try_send(Crate{3}) == SendStatus::sent);
+  CHECK(sender.try_send(Crate{0}) == SendStatus::sent);
+  CHECK(sender.stats()->items() == 10);
+  CHECK(sender.try_send(Crate{0}) == SendStatus::full);
+  for (const std::size_t things : {6, 3, 0}) CHECK(receiver.try_recv()->things == things);
+  CHECK(sender.try_send(Crate{1000}) == SendStatus::sent);
+  CHECK(sender.try_send(Crate{1}) == SendStatus::full);
+  CHECK(receiver.try_recv()->things == 1000);
+  CHECK(sender.stats()->items() == 0);
 }
 
 TEST_CASE("channel: an item larger than the byte bound is admitted when the channel is empty, and only then") {
