@@ -59,10 +59,12 @@ void Control::begin_generation(Cancel intake, Cancel run, std::chrono::nanosecon
   drain_timeout_ = drain_timeout;
   deadline_.reset();
   aborted_ = false;
-  if (!stop_) return;
+  // What was asked for between two generations is asked of this one.
+  if (!stop_ && !reload_) return;
   deadline_ = std::chrono::steady_clock::now() + drain_timeout_;
+  const char* cause = stop_ ? "stop requested" : "reload";
   lock.unlock();
-  intake.cancel("stop requested");
+  intake.cancel(cause);
 }
 
 Control::End Control::end_generation() {

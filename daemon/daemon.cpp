@@ -143,7 +143,7 @@ class Daemon {
       }
       if (const int status = status_of(ended, aborted); status != kExitDone || how != Control::End::reload) return status;
       MutexLock lock(mutex_);
-      settings_ = std::move(*next_settings_);
+      if (next_settings_) settings_ = std::move(*next_settings_);
       next_settings_.reset();
     }
   }
@@ -160,8 +160,17 @@ class Daemon {
   }
 
   bool prepare_reload() {
+    bool stdin_read = false;
     if (!request_.reload) {
       log::warn("daemon", "nothing to reload: the pipeline came from the command line");
+      return false;
+    }
+    {
+      MutexLock lock(mutex_);
+      stdin_read = settings_.reads_stdin();
+    }
+    if (stdin_read) {
+      log::warn("daemon", "a pipeline that reads standard input cannot be reloaded; the old configuration stays");
       return false;
     }
     std::optional<Settings> next = request_.reload();
@@ -234,7 +243,7 @@ class Daemon {
     return result;
   }
 
-  Settings settings_;  // main thread; replaced between generations under mutex_
+  Settings settings_;  // main thread, which replaces it between generations under mutex_; others read it under mutex_
   const RunRequest request_;
   MetricsRegistry metrics_;
   HealthTable health_;

@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "config/suggest.hpp"
 #include "daemon/admin.hpp"
 #include "event/block.hpp"
 
@@ -90,14 +91,24 @@ void unknown_type(const Decoder& decoder, std::string_view kind, const config::L
   }
 }
 
+/// Without a `type:` nobody knows which options there are; but a misspelt `type` can be told.
+void suggest_type(const Decoder& decoder) {
+  static constexpr std::string_view kType[] = {"type"};
+  for (const Node::Entry& entry : decoder.node().entries) {
+    if (entry.key == "type" || config::suggest(entry.key, kType).empty()) continue;
+    decoder.diagnostics().error(entry.key_mark, decoder.path_of(entry.key), "unknown option", "did you mean \"type\"?",
+                                config::Code::unknown_option);
+  }
+}
+
 void decode_source(const config::Named<Node>& named, Diagnostics& diagnostics, Settings& settings) {
   const Decoder decoder = component(diagnostics, named.value, "sources", named.name);
   Object object(decoder);
   SourceCommon common;
-  if (!object.take(common)) return;
+  if (!object.take(common)) return suggest_type(decoder);
   const SourceEntry* entry = find_source(*common.type);
   if (entry == nullptr) return unknown_type(decoder, "source type", common.type, source_registry());
-  settings.sources.push_back({named.name, entry->decode(named.value, diagnostics, decoder.path())});
+  settings.sources.push_back({named.name, *common.type, entry->decode(named.value, diagnostics, decoder.path())});
 }
 
 void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Settings& settings) {
@@ -105,7 +116,7 @@ void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Set
   Object object(decoder);
   SinkCommon common;
   const bool usable = object.take(common);
-  if (common.type->empty()) return;
+  if (common.type->empty()) return suggest_type(decoder);
   const SinkEntry* entry = find_sink(*common.type);
   if (entry == nullptr) return unknown_type(decoder, "sink type", common.type, sink_registry());
   Settings::SinkSettings sink{named.name, entry->decode(object), std::nullopt, common.queue.value_or(settings.queue)};
@@ -244,6 +255,10 @@ const char* Settings::needs_restart(const Settings& next) const {
   };
   if (admin.has_value() != next.admin.has_value() || (admin && !same_admin(*admin, *next.admin))) return "admin";
   return nullptr;
+}
+
+bool Settings::reads_stdin() const {
+  return std::any_of(sources.begin(), sources.end(), [](const SourceSettings& source) { return source.type == "stdin"; });
 }
 
 std::string Settings::memory_report() const {

@@ -76,6 +76,7 @@ const config::Schema<ProcessSettings>& schema_of(config::Tag<ProcessSettings>);
 struct Settings : ProcessSettings {
   struct SourceSettings {
     std::string name;
+    std::string type;
     SourceFactory make;
   };
   struct StageSettings {
@@ -99,6 +100,8 @@ struct Settings : ProcessSettings {
   }
   /// The first option that differs and cannot change while running; null when none does.
   const char* needs_restart(const Settings& next) const;
+  /// A source reads standard input, where stopping between two lines would cut one in two.
+  bool reads_stdin() const;
   /// The most memory this configuration can take, in words and numbers, one per line; for `validate`.
   std::string memory_report() const;
 };
