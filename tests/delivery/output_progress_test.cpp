@@ -106,6 +106,25 @@ TEST_CASE("outputs: a retired file leaves with the next commit and not before") 
   CHECK(found_by_next(dir).outputs.at(0).length == 60);
 }
 
+TEST_CASE("outputs: a retired file that is announced again while a commit is under way stays in the journal") {
+  TempDir dir;
+  FaultyFiles files;
+  Run run(dir, &files);
+  REQUIRE(run.out->announce(mark_of(dir / "out", 0)));
+  OutputMark mark = mark_of(dir / "out", 60);
+  mark.sync = std::make_shared<const OutputHandle>(::open((dir / "out").c_str(), O_WRONLY | O_CLOEXEC));
+  run.out->complete(delivery_of(run.file, 0, 1000), {&mark, 1});
+  run.out->retire(dir / "out");
+  bool announced = false;
+  files.on_output_sync = [&] { announced = run.out->announce(mark_of(dir / "out", 60)).has_value(); };
+  CHECK(run.store->commit());
+  CHECK(announced);
+  const Found found = found_by_next(dir);
+  CHECK(found.position == 1000);
+  REQUIRE(found.outputs.size() == 1);
+  CHECK(found.outputs[0].length == 60);
+}
+
 TEST_CASE("outputs: a file that replaced another under the same path stands beside it until the commit") {
   TempDir dir;
   Run run(dir);

@@ -123,6 +123,7 @@ class FaultyFiles : public StateFiles {
   int syncs{0};
   int writes{0};
   std::function<void()> on_write;
+  std::function<void()> on_output_sync;
   bool dead() const { return dead_; }
 
   Result<int> open(const fs::path& path, int flags) override {
@@ -154,6 +155,7 @@ class FaultyFiles : public StateFiles {
     if (!step()) return killed();
     ++syncs;
     const bool output = path.string().starts_with("output");
+    if (output && on_output_sync) on_output_sync();
     if (const int code = output ? output_sync_error : sync_error) {
       return fail(Error::from_errno(code, "sync " + path.string()));
     }
