@@ -85,7 +85,7 @@ Result<Plan> build_plan(const Settings& settings, const BuildServices& services)
   }
   for (std::size_t i = 0; i < settings.sources.size(); ++i) {
     const auto& source = settings.sources[i];
-    plan.sources.push_back({source.name, source.make({.name = source.name,
+    plan.sources.push_back({source.name, source.plan->make({.name = source.name,
                                                             .index = static_cast<std::uint32_t>(i),
                                                             .pool = services.blocks,
                                                             .checkpoints = services.checkpoints,

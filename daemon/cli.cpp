@@ -73,7 +73,7 @@ std::optional<Settings> load_settings(const Arguments& arguments) {
     diagnostics = error.diagnostics();
   }
   const std::string text = arguments.diagnostics_format == "json"
-                               ? config::render_json(diagnostics)
+                               ? config::render_json(diagnostics) + "\n"
                                : config::render_text(diagnostics, color_wanted(arguments.color, STDERR_FILENO)
                                                                       ? config::Color::on
                                                                       : config::Color::off);

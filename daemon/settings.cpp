@@ -67,13 +67,7 @@ const config::Schema<SinkCommon>& schema_of(config::Tag<SinkCommon>) {
 template <class Entry>
 std::vector<std::string_view> names_of(std::span<const Entry> registry) {
   std::vector<std::string_view> names;
-  for (const Entry& entry : registry) {
-    if constexpr (requires { entry.name; }) {
-      names.push_back(entry.name);
-    } else {
-      names.push_back(entry.type);
-    }
-  }
+  for (const Entry& entry : registry) names.push_back(entry.name);
   return names;
 }
 
@@ -108,7 +102,8 @@ void decode_source(const config::Named<Node>& named, Diagnostics& diagnostics, S
   if (!object.take(common)) return suggest_type(decoder);
   const SourceEntry* entry = find_source(*common.type);
   if (entry == nullptr) return unknown_type(decoder, "source type", common.type, source_registry());
-  settings.sources.push_back({named.name, *common.type, entry->decode(named.value, diagnostics, decoder.path())});
+  settings.sources.push_back({named.name, *common.type, entry->decode(object)});
+  object.finish();
 }
 
 void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Settings& settings) {

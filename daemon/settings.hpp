@@ -77,7 +77,7 @@ struct Settings : ProcessSettings {
   struct SourceSettings {
     std::string name;
     std::string type;
-    SourceFactory make;
+    std::shared_ptr<const SourcePlan> plan;
   };
   struct StageSettings {
     std::string name;

@@ -1,36 +1,48 @@
 #include "sources/registry.hpp"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "sources/file.hpp"
 #include "sources/stdin.hpp"
 
 namespace logpipe {
-
 namespace {
 
+template <class Options, auto Make>
+class Decoded final : public SourcePlan {
+ public:
+  explicit Decoded(Options options) : options_(std::move(options)) {}
+  std::unique_ptr<Source> make(SourceServices services) const override { return Make(options_, std::move(services)); }
+
+ private:
+  const Options options_;
+};
+
+template <class Options, auto Make>
+std::unique_ptr<SourcePlan> decode_as(config::Object& object) {
+  Options options;
+  object.take(options);
+  return std::make_unique<Decoded<Options, Make>>(std::move(options));
+}
+
 template <class Options>
-const config::SchemaBase& schema() {
+const config::SchemaBase& schema_as() {
   return schema_of(config::Tag<Options>{});
 }
 
-SourceFactory decode_file(const config::Node& node, config::Diagnostics& diagnostics, std::string path) {
-  auto options = config::decode<FileSourceOptions>(node, diagnostics, std::move(path), {"type"});
-  return [options = std::move(options)](SourceServices services) {
-    return make_file_source(options, std::move(services));
-  };
-}
+constexpr auto make_file = [](FileSourceOptions options, SourceServices services) {
+  return make_file_source(std::move(options), std::move(services));
+};
+constexpr auto make_stdin = [](StdinSourceOptions options, SourceServices services) {
+  return make_stdin_source(options, std::move(services));
+};
 
-SourceFactory decode_stdin(const config::Node& node, config::Diagnostics& diagnostics, std::string path) {
-  auto options = config::decode<StdinSourceOptions>(node, diagnostics, std::move(path), {"type"});
-  return [options](SourceServices services) { return make_stdin_source(options, std::move(services)); };
-}
-
-constexpr std::array kSources{
-    SourceEntry{"file", "docs/components/sources/file.md", &decode_file, &schema<FileSourceOptions>},
-    SourceEntry{"stdin", "docs/components/sources/stdin.md", &decode_stdin, &schema<StdinSourceOptions>},
+constexpr SourceEntry kSources[] = {
+    {"file", &decode_as<FileSourceOptions, make_file>, &schema_as<FileSourceOptions>,
+     "docs/components/sources/file.md"},
+    {"stdin", &decode_as<StdinSourceOptions, make_stdin>, &schema_as<StdinSourceOptions>,
+     "docs/components/sources/stdin.md"},
 };
 
 }  // namespace
@@ -39,10 +51,10 @@ std::span<const SourceEntry> source_registry() {
   return kSources;
 }
 
-const SourceEntry* find_source(std::string_view type) {
-  const auto entry =
-      std::find_if(kSources.begin(), kSources.end(), [type](const SourceEntry& e) { return e.type == type; });
-  return entry == kSources.end() ? nullptr : &*entry;
+const SourceEntry* find_source(std::string_view name) {
+  const auto found =
+      std::find_if(std::begin(kSources), std::end(kSources), [&](const SourceEntry& entry) { return entry.name == name; });
+  return found == std::end(kSources) ? nullptr : found;
 }
 
 }  // namespace logpipe

@@ -1,9 +1,7 @@
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <span>
-#include <string>
 #include <string_view>
 
 #include "config/schema.hpp"
@@ -11,22 +9,26 @@
 
 namespace logpipe {
 
-/// Makes a source from options that were decoded before; may be called again for each run.
-using SourceFactory = std::function<std::unique_ptr<Source>(SourceServices services)>;
-
-/// One kind of source.
-struct SourceEntry {
-  std::string_view type;  ///< as `type:` names it
-  std::string_view page;  ///< its documentation, from the root of the repository
-  /// Reads the options, leaving `type` alone; what is wrong goes to `diagnostics`, and the factory must then not be
-  /// used.
-  SourceFactory (*decode)(const config::Node& node, config::Diagnostics& diagnostics, std::string path);
-  const config::SchemaBase& (*schema)();
+/// The decoded options of one source, whatever its type, ready to make it. Const, so any number can be made of it.
+class SourcePlan {
+ public:
+  virtual ~SourcePlan() = default;
+  virtual std::unique_ptr<Source> make(SourceServices services) const = 0;
 };
 
-/// All kinds of sources, sorted by type.
+/// One type of source.
+struct SourceEntry {
+  std::string_view name;  ///< what stands behind `type:`
+  /// Takes this source's options from a map that may hold others' too (`type`), reporting what is wrong. Touches nothing
+  /// outside. Never null; not to be used when there were errors. The caller finishes the object.
+  std::unique_ptr<SourcePlan> (*decode)(config::Object& object);
+  const config::SchemaBase& (*schema)();
+  std::string_view page;  ///< its documentation, from the root of the repository
+};
+
+/// All sources, sorted by name.
 std::span<const SourceEntry> source_registry();
-/// Null when there is no such type.
-const SourceEntry* find_source(std::string_view type);
+/// Null when there is none of that name.
+const SourceEntry* find_source(std::string_view name);
 
 }  // namespace logpipe
