@@ -50,16 +50,22 @@ class Daemon {
       return kExitState;
     }
     store_ = std::move(*store);
+    watch_process();
     if (Status status = start_admin(); !status) {
       log::critical("admin", status.error().message);
       return exit_status_of(status.error());
     }
-    watch_process();
 
     auto [background, stop_background] = with_cancel(Context::background());
     TaskGroup threads(background);
     threads.spawn("control", [this] { control_.loop(); });
-    threads.spawn("checkpoints", [this, ctx = background] { return store_->run(ctx); });
+    threads.spawn("checkpoints", [this, ctx = background] {
+      Status ended = store_->run(ctx);
+      // An output that cannot be synced may have lost what was written to it: only a restart, which cuts it back and reads
+      // again from the last checkpoint, puts that right.
+      if (!ended) control_.stop("checkpoints have failed: " + ended.error().message);
+      return ended;
+    });
 
     int status = run_generations();
 
@@ -70,8 +76,8 @@ class Daemon {
     control_.quit();
     stop_background.cancel("the process ends");
     if (Status ended = threads.wait(); !ended && status == kExitDone) {
-      log::error("daemon", ended.error().message);
-      status = kExitOther;
+      log::critical("daemon", ended.error().message);
+      status = exit_status_of(ended.error());
     }
     return finish(status);
   }
