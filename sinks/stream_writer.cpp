@@ -44,6 +44,7 @@ StreamWriter::~StreamWriter() {
 Status StreamWriter::check(int fd) {
   const int flags = ::fcntl(fd, F_GETFL);
   if (flags < 0) return fail(Error::from_errno(errno, "stdout is closed"));
+  if ((flags & O_PATH) != 0) return fail(ErrorKind::io, "stdout is closed");  // a place holder, see daemon/main.cpp
   if ((flags & O_ACCMODE) == O_RDONLY) return fail(ErrorKind::io, "stdout is not open for writing");
   return {};
 }

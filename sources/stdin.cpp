@@ -269,6 +269,7 @@ class StdinSource : public Source {
     struct stat info {};
     const int flags = fcntl(fd_, F_GETFL);
     if (flags < 0 || fstat(fd_, &info) != 0) return fail(Error::from_errno(errno, "standard input cannot be read"));
+    if ((flags & O_PATH) != 0) return fail(ErrorKind::io, "standard input is closed");  // see daemon/main.cpp
     if ((flags & O_ACCMODE) == O_WRONLY) return fail(ErrorKind::io, "standard input is not open for reading");
     if (S_ISDIR(info.st_mode)) return fail(ErrorKind::io, "standard input is a directory");
     if (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3)) {
