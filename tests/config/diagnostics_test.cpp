@@ -3,7 +3,7 @@
 #include <set>
 
 #include "config/text.hpp"
-#include "support.hpp"
+#include "tests/config/support.hpp"
 
 using namespace logpipe::config;
 

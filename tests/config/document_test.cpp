@@ -1,7 +1,7 @@
 #include "config/document.hpp"
 
-#include "options.hpp"
-#include "support.hpp"
+#include "tests/config/options.hpp"
+#include "tests/config/support.hpp"
 
 using namespace logpipe::config;
 

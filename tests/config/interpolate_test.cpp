@@ -1,4 +1,4 @@
-#include "support.hpp"
+#include "tests/config/support.hpp"
 
 using namespace logpipe::config;
 using testing::findings;

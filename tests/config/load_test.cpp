@@ -1,7 +1,7 @@
 #include <string>
 #include <vector>
 
-#include "support.hpp"
+#include "tests/config/support.hpp"
 
 using namespace logpipe::config;
 using testing::Directory;

@@ -1,4 +1,4 @@
-#include "options.hpp"
+#include "tests/config/options.hpp"
 
 #include <charconv>
 

@@ -2,8 +2,8 @@
 
 #include <stdexcept>
 
-#include "options.hpp"
-#include "support.hpp"
+#include "tests/config/options.hpp"
+#include "tests/config/support.hpp"
 
 using namespace logpipe::config;
 using namespace std::chrono_literals;

@@ -1,6 +1,6 @@
 #include <string>
 
-#include "support.hpp"
+#include "tests/config/support.hpp"
 
 using namespace logpipe::config;
 using testing::findings;

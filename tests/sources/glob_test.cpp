@@ -57,12 +57,12 @@ TEST_CASE("glob: matches paths component by component") {
       {"/var//log/./app.log", "/var/log/app.log", true},
       {"/var/log/a\\*.log", "/var/log/a*.log", true},
       {"/var/log/a\\*.log", "/var/log/ab.log", false},
-      {"logs/*.log", "/home/me/logs/a.log", true},
+      {"logs/*.log", "/srv/me/logs/a.log", true},
   };
   for (const Case& c : cases) {
     CAPTURE(c.pattern);
     CAPTURE(c.path);
-    CHECK(Glob(c.pattern, "/home/me").matches(c.path) == c.matches);
+    CHECK(Glob(c.pattern, "/srv/me").matches(c.path) == c.matches);
   }
 }
 
