@@ -1,18 +1,19 @@
 #include "tests/e2e/process.hpp"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/inotify.h>
 #include <sys/resource.h>
-#include <sys/socket.h>
-#include <sys/un.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <condition_variable>
+#include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -25,11 +26,31 @@ namespace logpipe::test {
 
 namespace {
 
-[[noreturn]] void fail_errno(const std::string& what) { throw std::runtime_error(what + ": " + std::strerror(errno)); }
+[[noreturn]] void fail_errno(const std::string& what) {
+  throw std::runtime_error(what + ": " + std::strerror(errno));
+}
+
+/// Ours, but for what would change how the program behaves, and with what the test wants.
+std::vector<std::string> environment_of(const Process::Options& options) {
+  constexpr std::array<std::string_view, 7> kNotPassedOn{
+      "LOGPIPE_CONFIG", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "NO_COLOR", "JOURNAL_STREAM", "TERM"};
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string_view text(*entry);
+    const std::string_view name = text.substr(0, text.find('='));
+    const bool left_out = std::find(kNotPassedOn.begin(), kNotPassedOn.end(), name) != kNotPassedOn.end();
+    if (!left_out && !options.environment.contains(std::string(name))) environment.emplace_back(text);
+  }
+  for (const auto& [name, value] : options.environment) environment.push_back(name + "=" + value);
+  return environment;
+}
 
 }  // namespace
 
-std::string logpipe_binary() { return LOGPIPE_BINARY; }
+std::string logpipe_binary() {
+  const char* other = std::getenv("LOGPIPE_TEST_BINARY");
+  return other != nullptr ? other : LOGPIPE_BINARY;
+}
 
 TempDir::TempDir() {
   std::string name = (std::filesystem::temp_directory_path() / "logpipe-test-XXXXXX").string();
@@ -72,6 +93,38 @@ std::vector<std::string> lines_of(std::string_view text) {
     text.remove_prefix(end + 1);
   }
   return lines;
+}
+
+bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+std::size_t count_of(std::string_view text, std::string_view part) {
+  std::size_t n = 0;
+  for (auto at = text.find(part); at != std::string_view::npos; at = text.find(part, at + part.size())) ++n;
+  return n;
+}
+
+std::uintmax_t size_of(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto size = std::filesystem::file_size(path, error);
+  return error ? 0 : size;
+}
+
+FullPipe::FullPipe() {
+  if (::pipe2(ends_, O_CLOEXEC | O_NONBLOCK) != 0) fail_errno("pipe");
+  ::fcntl(ends_[1], F_SETPIPE_SZ, 1024 * 1024);  // may be refused, to the program as well
+  const std::string filling(65536, '.');
+  for (std::size_t piece : {filling.size(), std::size_t{1}}) {
+    while (::write(ends_[1], filling.data(), piece) > 0) {
+    }
+  }
+  ::fcntl(ends_[1], F_SETFL, 0);  // blocks, as a shell's pipe does
+}
+
+FullPipe::~FullPipe() {
+  ::close(ends_[0]);
+  ::close(ends_[1]);
 }
 
 /// The child's output, as it comes in.
@@ -135,12 +188,14 @@ Process::Process(Options options) : streams_(std::make_unique<Streams>()), start
   std::vector<char*> argv{const_cast<char*>("logpipe")};
   for (std::string& argument : options.arguments) argv.push_back(argument.data());
   argv.push_back(nullptr);
-  std::vector<std::string> environment;
-  for (char** entry = environ; *entry != nullptr; ++entry) {
-    const std::string_view text(*entry);
-    if (!options.environment.contains(std::string(text.substr(0, text.find('='))))) environment.emplace_back(text);
+  std::vector<std::string> environment = environment_of(options);
+  // The child's own number, filled in by the child, which must not allocate any more.
+  constexpr std::size_t kPidDigits = 12;
+  char* watchdog_pid = nullptr;
+  if (options.watchdog_pid) {
+    environment.push_back("WATCHDOG_PID=" + std::string(kPidDigits, '\0'));
+    watchdog_pid = environment.back().data() + std::strlen("WATCHDOG_PID=");
   }
-  for (const auto& [name, value] : options.environment) environment.push_back(name + "=" + value);
   std::vector<char*> envp;
   for (std::string& entry : environment) envp.push_back(entry.data());
   envp.push_back(nullptr);
@@ -148,10 +203,23 @@ Process::Process(Options options) : streams_(std::make_unique<Streams>()), start
   pid_ = ::fork();
   if (pid_ < 0) fail_errno("fork");
   if (pid_ == 0) {
+    if (watchdog_pid != nullptr) std::snprintf(watchdog_pid, kPidDigits, "%d", static_cast<int>(::getpid()));
+    ::signal(SIGPIPE, SIG_DFL);  // what a shell gives to a child
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, nullptr);
     const int child_in = options.stdin_fd == -1 ? in[0] : options.stdin_fd;
     const int child_out = options.stdout_fd == -1 ? out[1] : options.stdout_fd;
-    child_in >= 0 ? ::dup2(child_in, 0) : ::close(0);
-    child_out >= 0 ? ::dup2(child_out, 1) : ::close(1);
+    if (child_in >= 0) {
+      ::dup2(child_in, 0);
+    } else {
+      ::close(0);
+    }
+    if (child_out >= 0) {
+      ::dup2(child_out, 1);
+    } else {
+      ::close(1);
+    }
     ::dup2(err[1], 2);
     if (!options.directory.empty() && ::chdir(options.directory.c_str()) != 0) _exit(126);
     ::execve(binary.c_str(), argv.data(), envp.data());
@@ -183,7 +251,9 @@ Process::~Process() {
   }
 }
 
-void Process::signal(int number) const { ::kill(pid_, number); }
+void Process::signal(int number) const {
+  ::kill(pid_, number);
+}
 
 bool Process::write_stdin(std::string_view text) {
   struct IgnorePipe {
@@ -245,7 +315,7 @@ bool Process::running() {
 
 Exit Process::wait(std::chrono::seconds limit) {
   if (exit_) return *exit_;
-  const int pidfd = static_cast<int>(::syscall(434 /* pidfd_open */, pid_, 0));
+  const int pidfd = static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0));
   bool killed = false;
   if (pidfd >= 0) {
     pollfd ended{pidfd, POLLIN, 0};
@@ -267,18 +337,23 @@ Exit Process::wait(std::chrono::seconds limit) {
   exit_ = exit;
   {  // what it wrote last is still on its way
     std::unique_lock lock(streams_->mutex);
-    streams_->changed.wait_for(lock, std::chrono::seconds(10), [this] { return streams_->ended[0] && streams_->ended[1]; });
+    streams_->changed.wait_for(lock, std::chrono::seconds(10),
+                               [this] { return streams_->ended[0] && streams_->ended[1]; });
   }
   return exit;
 }
 
-Result run(std::vector<std::string> arguments, std::string_view input, const std::filesystem::path& directory) {
-  Process process({.arguments = std::move(arguments), .directory = directory, .environment = {}, .keep_stdin = true});
+Result run(std::vector<std::string> arguments, std::string_view input, const std::filesystem::path& directory,
+           std::map<std::string, std::string> environment) {
+  Process process({.arguments = std::move(arguments),
+                   .directory = directory,
+                   .environment = std::move(environment),
+                   .keep_stdin = true});
   std::thread feeder([&] {
     process.write_stdin(input);
     process.close_stdin();
   });
-  const Exit exit = process.wait(std::chrono::seconds(120));
+  const Exit exit = process.wait(std::chrono::seconds(180));
   feeder.join();
   return {exit, process.stdout_text(), process.stderr_text()};
 }
@@ -300,34 +375,6 @@ bool wait_until(const std::filesystem::path& watched, const std::function<bool()
   }
   ::close(fd);
   return held;
-}
-
-std::string http_get(const std::string& address, const std::string& path, int* status, const std::string& extra_header) {
-  int fd = -1;
-  if (address.front() == '/') {
-    sockaddr_un where{};
-    where.sun_family = AF_UNIX;
-    std::strncpy(where.sun_path, address.c_str(), sizeof(where.sun_path) - 1);
-    fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (::connect(fd, reinterpret_cast<sockaddr*>(&where), sizeof(where)) != 0) fail_errno("connect " + address);
-  } else {
-    const auto colon = address.rfind(':');
-    sockaddr_in where{};
-    where.sin_family = AF_INET;
-    where.sin_port = htons(static_cast<std::uint16_t>(std::stoi(address.substr(colon + 1))));
-    inet_pton(AF_INET, address.substr(0, colon).c_str(), &where.sin_addr);
-    fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (::connect(fd, reinterpret_cast<sockaddr*>(&where), sizeof(where)) != 0) fail_errno("connect " + address);
-  }
-  const std::string request = "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" + extra_header + "\r\n";
-  if (::write(fd, request.data(), request.size()) != static_cast<ssize_t>(request.size())) fail_errno("send request");
-  std::string reply;
-  char buffer[8192];
-  for (ssize_t n; (n = ::read(fd, buffer, sizeof(buffer))) > 0;) reply.append(buffer, static_cast<std::size_t>(n));
-  ::close(fd);
-  if (status != nullptr) *status = std::atoi(reply.c_str() + reply.find(' ') + 1);
-  const auto body = reply.find("\r\n\r\n");
-  return body == std::string::npos ? std::string() : reply.substr(body + 4);
 }
 
 }  // namespace logpipe::test
