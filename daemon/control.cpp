@@ -41,7 +41,9 @@ const char* name_of_signal(int number) {
 Control::Control(ControlHooks hooks) : hooks_(std::move(hooks)) {
   const sigset_t set = handled_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  signal(SIGPIPE, SIG_IGN);  // a reader that has gone is an error of the write
+  // A reader that has gone and a file that may not grow are errors of the write.
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
   signals_ = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   LOGPIPE_ASSERT(signals_ >= 0 && wake_ >= 0);
@@ -93,8 +95,7 @@ void Control::announce_ready() {
     ready_ = true;
   }
   notifier_.ready(hooks_.status_line());
-  const std::uint64_t one = 1;
-  [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
+  wake();
 }
 
 void Control::quit() {
@@ -102,6 +103,10 @@ void Control::quit() {
     MutexLock lock(mutex_);
     quit_ = true;
   }
+  wake();
+}
+
+void Control::wake() {
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(wake_, &one, sizeof(one));
 }
@@ -138,27 +143,30 @@ void Control::loop() {
 void Control::on_signal(int number) {
   switch (number) {
     case SIGTERM:
-    case SIGINT: request_stop(name_of_signal(number)); break;
+    case SIGINT:
+      if (stop_requested()) {
+        abort_run("a second signal asked to stop at once");
+      } else {
+        stop(name_of_signal(number));
+      }
+      break;
     case SIGHUP: request_reload(); break;
     case SIGUSR1: hooks_.report(); break;
     default: log::info("daemon", "log level changed", {{"level", log::name(log::toggle_verbose())}}); break;
   }
 }
 
-void Control::request_stop(const char* name) {
+void Control::stop(const std::string& why) {
   MutexLock lock(mutex_);
-  if (stop_) {
-    lock.unlock();
-    abort_run("a second signal asked to stop at once");
-    return;
-  }
+  if (stop_) return;
   stop_ = true;
   deadline_ = std::chrono::steady_clock::now() + drain_timeout_;
   const std::optional<Cancel> intake = intake_;
   lock.unlock();
-  log::info("daemon", "stopping: reading nothing new, delivering what was read", {{"signal", name}});
+  log::info("daemon", "stopping: reading nothing new, delivering what was read", {{"why", why}});
   notifier_.stopping("draining");
-  if (intake) intake->cancel(std::string("stopped by ") + name);
+  if (intake) intake->cancel("stopped: " + why);
+  wake();  // the control thread has a deadline to watch
 }
 
 void Control::request_reload() {

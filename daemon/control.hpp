@@ -38,6 +38,8 @@ class Control {
   enum class End : std::uint8_t { ended, stopped, reload };
   End end_generation();
 
+  /// The first stop, as by SIGTERM: the intake ends, what was read is delivered. `why` goes to the log.
+  void stop(const std::string& why);
   bool stop_requested() const;
   /// A drain deadline or a second signal has cancelled the run context.
   bool aborted() const;
@@ -52,10 +54,10 @@ class Control {
 
  private:
   void on_signal(int number);
-  void request_stop(const char* name);
   void request_reload();
   void abort_run(const std::string& cause);
   void tick();
+  void wake();
   int wait_ms() const;
 
   const ControlHooks hooks_;
