@@ -32,11 +32,21 @@ std::string between(const std::string& text, const std::string& from, const std:
   return text.substr(begin + from.size(), end - begin - from.size());
 }
 
-SourceFactory decode(const SourceEntry& entry, const std::string& options, config::Diagnostics& diagnostics) {
+std::unique_ptr<SourcePlan> decode(const SourceEntry& entry, const config::Node& node,
+                                   config::Diagnostics& diagnostics) {
+  config::Object object(config::Decoder(node, diagnostics, "sources.app"));
+  object.reserve("type");
+  auto plan = entry.decode(object);
+  object.finish();
+  return plan;
+}
+
+std::unique_ptr<SourcePlan> decode(const SourceEntry& entry, const std::string& options,
+                                   config::Diagnostics& diagnostics) {
   const std::string yaml = "app: {" + options + "}\n";
   const config::Node root = config::load_text("test.yaml", yaml, config::ProcessEnvironment{}, diagnostics);
   REQUIRE(root.find("app") != nullptr);
-  return entry.decode(*root.find("app"), diagnostics, "sources.app");
+  return decode(entry, *root.find("app"), diagnostics);
 }
 
 std::size_t errors_of(const SourceEntry& entry, const std::string& options) {
@@ -47,16 +57,16 @@ std::size_t errors_of(const SourceEntry& entry, const std::string& options) {
 
 }  // namespace
 
-TEST_CASE("source registry: sorted by type, each findable") {
+TEST_CASE("source registry: sorted by name, each findable") {
   const auto entries = source_registry();
-  CHECK(std::is_sorted(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.type < b.type; }));
-  for (const SourceEntry& entry : entries) CHECK(find_source(entry.type) == &entry);
+  CHECK(std::is_sorted(entries.begin(), entries.end(), [](const auto& a, const auto& b) { return a.name < b.name; }));
+  for (const SourceEntry& entry : entries) CHECK(find_source(entry.name) == &entry);
   CHECK(find_source("nothing") == nullptr);
 }
 
 TEST_CASE("source registry: every page has the table of options as they are declared") {
   for (const SourceEntry& entry : source_registry()) {
-    CAPTURE(entry.type);
+    CAPTURE(entry.name);
     const std::string table = between(page_of(entry), "<!-- options -->\n", "<!-- /options -->");
     CHECK(table == config::document(entry.schema()));
   }
@@ -64,7 +74,7 @@ TEST_CASE("source registry: every page has the table of options as they are decl
 
 TEST_CASE("source registry: the example of every page decodes") {
   for (const SourceEntry& entry : source_registry()) {
-    CAPTURE(entry.type);
+    CAPTURE(entry.name);
     const std::string example = between(page_of(entry), "```yaml\n", "```");
     config::Diagnostics diagnostics;
     const config::Node root = config::load_text("page.yaml", example, config::ProcessEnvironment{}, diagnostics);
@@ -72,8 +82,8 @@ TEST_CASE("source registry: the example of every page decodes") {
     REQUIRE(sources != nullptr);
     for (const auto& source : sources->entries) {
       REQUIRE(source.value.find("type") != nullptr);
-      CHECK(source.value.find("type")->text == entry.type);
-      entry.decode(source.value, diagnostics, "sources." + source.key);
+      CHECK(source.value.find("type")->text == entry.name);
+      decode(entry, source.value, diagnostics);
     }
     CHECK_MESSAGE(diagnostics.ok(), config::render_text(diagnostics));
   }
@@ -92,16 +102,16 @@ TEST_CASE("source registry: options are strict") {
   CHECK(errors_of(input, "type: stdin, include: x") == 1);
 }
 
-TEST_CASE("source registry: the factory makes a source with the options it was given") {
+TEST_CASE("source registry: the plan makes a source with the options it was given") {
   const TempDir directory;
   append(directory / "a.log", "123456\n");
   config::Diagnostics diagnostics;
   const std::string options = "type: file, include: '" + directory / "*.log" + "', max_line_bytes: 4B, oversize: split";
-  const SourceFactory factory = decode(*find_source("file"), options, diagnostics);
+  const std::unique_ptr<SourcePlan> plan = decode(*find_source("file"), options, diagnostics);
   REQUIRE(diagnostics.ok());
   Surroundings surroundings;
   surroundings.once = true;
-  Running running(surroundings, factory(surroundings.services()));
+  Running running(surroundings, plan->make(surroundings.services()));
   CHECK(running.end());
   CHECK(running.texts() == list({"1234", "56"}));
 }
