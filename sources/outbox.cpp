@@ -63,7 +63,7 @@ bool Outbox::send() {
 }
 
 bool Outbox::due() const noexcept {
-  return std::chrono::steady_clock::now() - block_->read_mono >= kLinger;
+  return holds() && std::chrono::steady_clock::now() - block_->read_mono >= kLinger;
 }
 
 std::optional<std::chrono::steady_clock::time_point> Outbox::settle() {
@@ -77,7 +77,7 @@ std::optional<std::chrono::steady_clock::time_point> Outbox::settle() {
 }
 
 bool Outbox::send_if_due() {
-  return holds() && due() ? send() : !failed_;
+  return due() ? send() : !failed_;
 }
 
 }  // namespace logpipe

@@ -48,6 +48,9 @@ class Outbox {
   /// wait for more. Gives an empty block back. Check failed() afterwards.
   std::optional<std::chrono::steady_clock::time_point> settle();
 
+  /// The linger of what is held is over.
+  bool due() const noexcept;
+
   /// Sends when the linger is over although more is ready.
   bool send_if_due();
 
@@ -57,8 +60,6 @@ class Outbox {
   Heartbeat& heartbeat() noexcept { return heartbeat_; }
 
  private:
-  bool due() const noexcept;
-
   Sender<BlockPtr> sender_;
   BlockPool& pool_;
   const RunContext& ctx_;

@@ -143,7 +143,10 @@ Status StreamReading::run() {
       break;
     }
     take(static_cast<std::size_t>(length));
-    if (!outbox_.send_if_due()) break;
+    if (outbox_.due()) {
+      save();
+      if (!outbox_.send()) break;
+    }
     outbox_.heartbeat().beat();
   }
   if (ctx_.intake.done()) hand_over();

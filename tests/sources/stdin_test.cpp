@@ -145,6 +145,25 @@ TEST_CASE("stdin: any bytes written in any pieces give the lines of the model") 
   }
 }
 
+TEST_CASE("stdin: an unfinished line stays whole when its block has to leave after a slow cut") {
+  // A segment for each byte: cutting a full read takes longer than the linger, and the read ends inside a line.
+  Surroundings surroundings;
+  Pipe pipe;
+  std::string content;
+  for (int i = 0; i < 200'000; ++i) content += "ab\n";
+  Running running(surroundings,
+                  make_stdin_source(limited(1, Oversize::split), surroundings.services(), pipe.reader.get()));
+  std::thread writer([&] {
+    pipe.write(content);
+    pipe.writer.reset();
+  });
+  const Status status = running.end();
+  writer.join();
+  CHECK(status);
+  REQUIRE(running.lines.size() == 400'000);
+  for (std::size_t i = 0; i < running.lines.size(); ++i) REQUIRE(running.lines[i].text == (i % 2 == 0 ? "a" : "b"));
+}
+
 TEST_CASE("stdin: a line of exactly the limit is whole, one byte more is oversize and counted once") {
   struct Case {
     Oversize policy;
