@@ -123,6 +123,41 @@ TEST_CASE("metrics: every promised name is there with the right value") {
   CHECK(value_of(series, "process_resident_memory_bytes") > 0);
 }
 
+TEST_CASE("metrics: what fails and what is too long is counted by its reason, in the ledger too") {
+  TempDir dir;
+  write_file(dir / "app.log", "");
+  write_file(dir / "logpipe.yaml",
+             "admin: {listen: '127.0.0.1:0'}\n"
+             "sources:\n  app: {type: file, include: " +
+                 (dir / "app.log").string() + ", max_line_bytes: 100B, oversize: drop}\n" +
+                 "stages:\n  - parse: {format: json, on_failure: discard}\n" +
+                 "sinks:\n  out: {type: file, path: " + (dir / "out.log").string() + "}\n");
+  Process process({.arguments = {"--config", (dir / "logpipe.yaml").string()}, .directory = {}, .environment = {}});
+  const std::string address = admin_address(process);
+  REQUIRE(address != "");
+  append_file(dir / "app.log", "{\"a\":1}\nno json\n{\"b\":\"" + std::string(200, 'x') + "\"}\nneither\n{\"c\":3}\n");
+  Series series;
+  CHECK(wait_until(dir.path(), [&] {
+    series = metrics_of(address);
+    return value_of(series, "logpipe_sink_delivered_events_total", {"sink=\"out\""}) == 2;
+  }));
+  CHECK(read_file(dir / "out.log") == "{\"a\":1}\n{\"c\":3}\n");
+  CHECK(value_of(series, "logpipe_source_received_events_total", {"source=\"app\""}) == 5);
+  CHECK(value_of(series, "logpipe_failed_events_total", {"component=\"parse\"", "reason=\"parse\""}) == 2);
+  CHECK(value_of(series, "logpipe_parse_failed_events_total", {"component=\"parse\""}) == 2);
+  CHECK(value_of(series, "logpipe_discarded_events_total", {"component=\"source\"", "reason=\"oversize\""}) == 1);
+  CHECK(value_of(series, "logpipe_source_oversize_lines_total", {"source=\"app\""}) == 1);
+  const Json ledger = Json::parse(http_get(address, "/api/v1/status"));
+  CHECK(ledger["balanced"].number == 1);
+  const SinkLedger out = sink_ledger(ledger, "out");
+  CHECK(out.received == 5);
+  CHECK(out.delivered == 2);
+  CHECK(out.discarded == 1);
+  CHECK(out.failed == 2);
+  process.signal(SIGTERM);
+  CHECK(process.wait().status == 0);
+}
+
 TEST_CASE("metrics: OpenMetrics for who asks for it") {
   Daemon daemon;
   HttpConnection connection(daemon.address);

@@ -443,6 +443,16 @@ TEST_CASE("configuration: it can come from stdin") {
   CHECK(contains(bad.err, "<stdin>:1:1: error[LP0101]: snks: unknown option\n"));
 }
 
+TEST_CASE("configuration: LOGPIPE_CONFIG names it, and `run` is the default command") {
+  TempDir dir;
+  write_file(dir / "p.yaml", "sinks:\n  out: {type: stdout, encoding: raw}\n");
+  const std::string config = (dir / "p.yaml").string();
+  CHECK(run({}, "a line\n", {}, {{"LOGPIPE_CONFIG", config}}).out == "a line\n");
+  CHECK(run({"run", "--config", config}, "a line\n").out == "a line\n");
+  CHECK(run({"--config", config}, "a line\n").out == "a line\n");
+  CHECK(run({"validate"}, {}, {}, {{"LOGPIPE_CONFIG", config}}).exit.status == 0);
+}
+
 TEST_CASE("configuration: colours in errors only when asked for") {
   TempDir dir;
   write_file(dir / "p.yaml", "snks: {}\n");
