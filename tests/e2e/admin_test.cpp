@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <functional>
 #include <initializer_list>
 #include <map>
 #include <string>
@@ -41,6 +42,12 @@ Series metrics_of(const std::string& address) {
   return check.values;
 }
 
+/// The metrics once `holds` does. Read again then: one reading goes through the series while they move.
+Series settled(const TempDir& dir, const std::string& address, const std::function<bool(const Series&)>& holds) {
+  CHECK(wait_until(dir.path(), [&] { return holds(metrics_of(address)); }));
+  return metrics_of(address);
+}
+
 const char kTenLines[] =
     "{\"level\":\"info\",\"msg\":\"a\"}\n"
     "{\"level\":\"info\",\"msg\":\"b\"}\n"
@@ -75,16 +82,14 @@ struct Daemon {
                    "  errors: {type: file, path: " + (dir / "errors.log").string() + ", when: level >= error}\n");
     return {.arguments = {"--config", (dir / "logpipe.yaml").string()}, .directory = {}, .environment = {}};
   }
-  /// Feeds the ten lines and waits until they are delivered and counted.
+  /// Feeds the ten lines and waits until they are delivered and counted, the latency last of all.
   Series feed() {
     append_file(dir / "app.log", kTenLines);
-    Series series;
-    CHECK(wait_until(dir.path(), [&] {
-      series = metrics_of(address);
-      return value_of(series, "logpipe_sink_delivered_events_total", {"sink=\"out\""}) == kAboveWarn &&
-             value_of(series, "logpipe_sink_delivered_events_total", {"sink=\"errors\""}) == kAboveError;
-    }));
-    return series;
+    return settled(dir, address, [](const Series& series) {
+      return value_of(series, "logpipe_event_latency_seconds_count", {"sink=\"out\""}) == kAboveWarn &&
+             value_of(series, "logpipe_event_latency_seconds_count", {"sink=\"errors\""}) == kAboveError &&
+             value_of(series, "logpipe_source_lag_bytes") == 0;
+    });
   }
 };
 
@@ -136,11 +141,9 @@ TEST_CASE("metrics: what fails and what is too long is counted by its reason, in
   const std::string address = admin_address(process);
   REQUIRE(address != "");
   append_file(dir / "app.log", "{\"a\":1}\nno json\n{\"b\":\"" + std::string(200, 'x') + "\"}\nneither\n{\"c\":3}\n");
-  Series series;
-  CHECK(wait_until(dir.path(), [&] {
-    series = metrics_of(address);
-    return value_of(series, "logpipe_sink_delivered_events_total", {"sink=\"out\""}) == 2;
-  }));
+  const Series series = settled(dir, address, [](const Series& now) {
+    return value_of(now, "logpipe_event_latency_seconds_count", {"sink=\"out\""}) == 2;
+  });
   CHECK(read_file(dir / "out.log") == "{\"a\":1}\n{\"c\":3}\n");
   CHECK(value_of(series, "logpipe_source_received_events_total", {"source=\"app\""}) == 5);
   CHECK(value_of(series, "logpipe_failed_events_total", {"component=\"parse\"", "reason=\"parse\""}) == 2);
