@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <filesystem>
 #include <optional>
 #include <utility>
 
@@ -313,6 +314,23 @@ class FileSource : public Source {
 
 std::unique_ptr<Source> make_file_source(FileSourceOptions options, SourceServices services, FileSourceSystem system) {
   return std::make_unique<FileSource>(std::move(options), std::move(services), std::move(system));
+}
+
+bool reads_file(const FileSourceOptions& options, const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path directory = fs::current_path(error);
+  const auto normal = [&](const fs::path& given) { return (directory / given).lexically_normal().string(); };
+  const ExcludeList exclude(options.exclude, directory.string());
+  const auto matches = [&](const std::string& candidate) {
+    return !exclude.matches(candidate) &&
+           std::any_of(options.include.begin(), options.include.end(), [&](const std::string& pattern) {
+             return Glob(normal(pattern), directory.string()).matches(candidate);
+           });
+  };
+  if (matches(normal(path))) return true;
+  const fs::path real = fs::weakly_canonical(directory / path, error);
+  return !error && matches(real.string());
 }
 
 }  // namespace logpipe

@@ -42,6 +42,10 @@ struct FileSourceSystem {
 std::unique_ptr<Source> make_file_source(FileSourceOptions options, SourceServices services,
                                          FileSourceSystem system = {});
 
+/// Whether these patterns lead to a file of this path, existing or not. A relative path begins at the working
+/// directory.
+bool reads_file(const FileSourceOptions& options, const std::string& path);
+
 }  // namespace logpipe
 
 template <>

@@ -14,6 +14,10 @@ class Decoded final : public SourcePlan {
  public:
   explicit Decoded(Options options) : options_(std::move(options)) {}
   std::unique_ptr<Source> make(SourceServices services) const override { return Make(options_, std::move(services)); }
+  bool reads(const std::string& path) const override {
+    if constexpr (requires { reads_file(options_, path); }) return reads_file(options_, path);
+    return false;
+  }
 
  private:
   const Options options_;
@@ -52,8 +56,8 @@ std::span<const SourceEntry> source_registry() {
 }
 
 const SourceEntry* find_source(std::string_view name) {
-  const auto found =
-      std::find_if(std::begin(kSources), std::end(kSources), [&](const SourceEntry& entry) { return entry.name == name; });
+  const auto found = std::find_if(std::begin(kSources), std::end(kSources),
+                                  [&](const SourceEntry& entry) { return entry.name == name; });
   return found == std::end(kSources) ? nullptr : found;
 }
 

@@ -115,3 +115,23 @@ TEST_CASE("source registry: the plan makes a source with the options it was give
   CHECK(running.end());
   CHECK(running.texts() == list({"1234", "56"}));
 }
+
+TEST_CASE("source registry: the plan of a file source knows which paths it would read, whether they exist or not") {
+  const TempDir directory;
+  std::filesystem::create_directory_symlink(directory.path(), directory / "link");
+  config::Diagnostics diagnostics;
+  const auto plan =
+      decode(*find_source("file"),
+             "type: file, include: ['" + directory / "*.log" + "', 'rel/../here/**'], exclude: 'no*'", diagnostics);
+  REQUIRE(diagnostics.ok());
+  CHECK(plan->reads(directory / "a.log"));
+  CHECK(plan->reads(directory / "./sub/../a.log"));
+  CHECK(plan->reads(directory / "link/a.log"));
+  CHECK_FALSE(plan->reads(directory / "a.jsonl"));
+  CHECK_FALSE(plan->reads(directory / "sub/a.log"));
+  CHECK_FALSE(plan->reads(directory / "no.log"));
+  CHECK_FALSE(plan->reads("a.log"));
+  CHECK(plan->reads("here/deep/a"));
+  CHECK(plan->reads(std::filesystem::current_path().string() + "/here/a"));
+  CHECK_FALSE(decode(*find_source("stdin"), "type: stdin", diagnostics)->reads(directory / "a.log"));
+}
