@@ -11,9 +11,9 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "channel/assert.hpp"
 #include "sources/lines.hpp"
 #include "sources/outbox.hpp"
 #include "sources/tail.hpp"
@@ -57,6 +57,7 @@ class StreamReading {
 
   Wait wait_for_input();
   bool readable_now() const;
+  bool hung_up() const;
   bool place(std::size_t need, std::size_t expected);
   bool prepare();
   void save();
@@ -82,6 +83,12 @@ class StreamReading {
 bool StreamReading::readable_now() const {
   pollfd input{fd_, POLLIN, 0};
   return poll(&input, 1, 0) > 0;
+}
+
+/// The other end of a terminal has gone, which reads as EIO and means the end of the input.
+bool StreamReading::hung_up() const {
+  pollfd input{fd_, POLLIN, 0};
+  return poll(&input, 1, 0) > 0 && (input.revents & POLLHUP) != 0;
 }
 
 /// Waits for input or the stop, and sends what is held by the flush rule meanwhile.
@@ -113,6 +120,7 @@ bool StreamReading::place(std::size_t need, std::size_t expected) {
   if (partial_ > BlockPool::kBlockBytes / 2) need += partial_ / 4;
   Block* block = outbox_.room(need, expected);
   if (block == nullptr) return false;
+  LOGPIPE_ASSERT(saved_.size() >= partial_);  // every way by which a block leaves saves first
   std::memcpy(block->end(), saved_.data(), partial_);
   return true;
 }
@@ -138,6 +146,10 @@ Status StreamReading::run() {
     }
     if (length < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
+      if (errno == EIO && hung_up()) {
+        finish();
+        break;
+      }
       error = Error::from_errno(errno, "read standard input");
       finish();
       break;
@@ -275,9 +287,6 @@ class StdinSource : public Source {
     if ((flags & O_PATH) != 0) return fail(ErrorKind::io, "standard input is closed");  // see daemon/main.cpp
     if ((flags & O_ACCMODE) == O_WRONLY) return fail(ErrorKind::io, "standard input is not open for reading");
     if (S_ISDIR(info.st_mode)) return fail(ErrorKind::io, "standard input is a directory");
-    if (S_ISCHR(info.st_mode) && info.st_rdev == makedev(1, 3)) {
-      return fail(ErrorKind::io, "standard input is /dev/null: nothing to read; name a file, or pipe into it");
-    }
     Counter oversize;
     if (services_.metrics != nullptr) {
       oversize = services_.metrics->counter(
