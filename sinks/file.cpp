@@ -50,6 +50,21 @@ struct Groups {
   }
 };
 
+/// What comes in front of a relative path: the journal keeps paths beyond this process, whose working directory may be
+/// another one.
+std::string base_of(const std::string& path) {
+  if (path.starts_with('/')) return {};
+  std::error_code error;
+  std::string directory = std::filesystem::current_path(error).string();
+  return error ? std::string() : directory + "/";
+}
+
+std::string path_from(const std::string& base, const PathTemplate& constant) {
+  std::string path = base;
+  constant.render({}, path);
+  return path;
+}
+
 class FileSink final : public Sink {
  public:
   FileSink(FileSinkOptions options, SinkServices services, FileLayer& layer)
@@ -59,7 +74,7 @@ class FileSink final : public Sink {
         progress_(*services.progress),
         layer_(layer),
         base_(base_of(options_.path.spelling())),
-        only_path_(options_.path.is_constant() ? constant_path() : std::string()),
+        only_path_(options_.path.is_constant() ? path_from(base_, options_.path) : std::string()),
         outputs_(services.name,
                  {options_.mode.bits, options_.create_directories, !options_.path.has_fields(),
                   options_.fsync != Fsync::never, options_.max_open_files},
@@ -95,19 +110,6 @@ class FileSink final : public Sink {
     }
     return OutputSet::Origin::pipe;
   }
-  static std::string base_of(const std::string& path) {
-    // The journal keeps paths beyond this process, whose working directory may be another one.
-    if (path.starts_with('/')) return {};
-    std::error_code error;
-    std::string directory = std::filesystem::current_path(error).string();
-    return error ? std::string() : directory + "/";
-  }
-  std::string constant_path() const {
-    std::string path = base_;
-    options_.path.render({}, path);
-    return path;
-  }
-
   End write(const Delivery& delivery, const std::stop_token& stop);
   End append(const std::string& path, const Delivery& delivery, std::size_t begin, std::size_t bytes,
              const std::stop_token& stop);
@@ -372,6 +374,11 @@ const config::Schema<FileSinkOptions>& schema_of(config::Tag<FileSinkOptions>) {
                     "Open at once; the least recently used is closed for another.")
           .range(1U, 10000U);
   return schema;
+}
+
+std::string constant_path(const FileSinkOptions& options) {
+  if (!options.path.is_constant()) return {};
+  return std::filesystem::path(path_from(base_of(options.path.spelling()), options.path)).lexically_normal().string();
 }
 
 std::unique_ptr<Sink> make_file_sink(FileSinkOptions options, SinkServices services, FileLayer& layer) {

@@ -45,6 +45,9 @@ struct FileSinkOptions {
 };
 const config::Schema<FileSinkOptions>& schema_of(config::Tag<FileSinkOptions>);
 
+/// The file that a `path` without fields and conversions names: absolute, lexically normalised. Otherwise empty.
+std::string constant_path(const FileSinkOptions& options);
+
 /// Appends to one file, or to one per value of a path template. A delivery is complete when all of its bytes are in
 /// (and synced, with `always`); what is not complete when the run ends is cut off again, so that no torn line stays.
 /// Errors: no space, quota, I/O errors and too many open files pause the sink until they pass; anything else, such as a

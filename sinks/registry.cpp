@@ -9,39 +9,47 @@
 namespace logpipe {
 namespace {
 
-template <class Options, auto Make>
-class Plan final : public SinkPlan {
+class FilePlan final : public SinkPlan {
  public:
-  explicit Plan(Options options) : options_(std::move(options)) {}
-  std::unique_ptr<Sink> make(SinkServices services) const override { return Make(options_, std::move(services)); }
+  using Options = FileSinkOptions;
+  explicit FilePlan(Options options) : options_(std::move(options)) {}
+  std::unique_ptr<Sink> make(SinkServices services) const override {
+    return make_file_sink(options_, std::move(services));
+  }
+  std::string constant_path() const override { return logpipe::constant_path(options_); }
 
  private:
   const Options options_;
 };
 
-template <class Options, auto Make>
+class StdoutPlan final : public SinkPlan {
+ public:
+  using Options = StdoutSinkOptions;
+  explicit StdoutPlan(Options options) : options_(std::move(options)) {}
+  std::unique_ptr<Sink> make(SinkServices services) const override {
+    return make_stdout_sink(options_, std::move(services));
+  }
+  bool writes_stdout() const override { return true; }
+
+ private:
+  const Options options_;
+};
+
+template <class Plan>
 std::unique_ptr<SinkPlan> decode_as(config::Object& object) {
-  Options options;
+  typename Plan::Options options;
   object.take(options);
-  return std::make_unique<Plan<Options, Make>>(std::move(options));
+  return std::make_unique<Plan>(std::move(options));
 }
 
-template <class Options>
+template <class Plan>
 const config::SchemaBase& schema_as() {
-  return schema_of(config::Tag<Options>{});
+  return schema_of(config::Tag<typename Plan::Options>{});
 }
-
-constexpr auto make_file = [](FileSinkOptions options, SinkServices services) {
-  return make_file_sink(std::move(options), std::move(services));
-};
-constexpr auto make_stdout = [](StdoutSinkOptions options, SinkServices services) {
-  return make_stdout_sink(options, std::move(services));
-};
 
 constexpr SinkEntry kSinks[] = {
-    {"file", &decode_as<FileSinkOptions, make_file>, &schema_as<FileSinkOptions>, "docs/components/sinks/file.md"},
-    {"stdout", &decode_as<StdoutSinkOptions, make_stdout>, &schema_as<StdoutSinkOptions>,
-     "docs/components/sinks/stdout.md"},
+    {"file", &decode_as<FilePlan>, &schema_as<FilePlan>, "docs/components/sinks/file.md"},
+    {"stdout", &decode_as<StdoutPlan>, &schema_as<StdoutPlan>, "docs/components/sinks/stdout.md"},
 };
 
 }  // namespace

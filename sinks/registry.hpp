@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "config/schema.hpp"
@@ -14,6 +15,11 @@ class SinkPlan {
  public:
   virtual ~SinkPlan() = default;
   virtual std::unique_ptr<Sink> make(SinkServices services) const = 0;
+  /// The only file it will write to, absolute and lexically normalised, so that two sinks in one file can be told
+  /// before they start. Empty when it writes to none, or to a file per value.
+  virtual std::string constant_path() const { return {}; }
+  /// It writes to the standard output, which only one sink can.
+  virtual bool writes_stdout() const { return false; }
 };
 
 /// One type of sink.

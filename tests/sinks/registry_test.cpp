@@ -51,6 +51,28 @@ TEST_CASE("sink registry: a sink is decoded beside the options that all sinks ha
   CHECK(test::content(dir.file("out")) == "x\n");
 }
 
+TEST_CASE("sink registry: a plan tells the only file it writes to, and whether it writes to stdout") {
+  const auto plan_of = [](const std::string& type, const std::string& options) {
+    config::Diagnostics diagnostics;
+    const config::FixedEnvironment environment;
+    const config::Node node = config::load_text("t.yaml", "type: " + type + "\n" + options, environment, diagnostics);
+    config::Object object(config::Decoder(node, diagnostics, "sinks.out"));
+    object.reserve("type");
+    auto plan = find_sink(type)->decode(object);
+    CHECK(object.finish());
+    return plan;
+  };
+  const std::string here = std::filesystem::current_path().lexically_normal().string();
+  CHECK(plan_of("file", "path: /var//log/./x/../out.log\n")->constant_path() == "/var/log/out.log");
+  CHECK(plan_of("file", "path: /var/log/{{a}}%%.log\n")->constant_path() == "/var/log/{a}%.log");
+  CHECK(plan_of("file", "path: ./out.log\n")->constant_path() == here + "/out.log");
+  CHECK(plan_of("file", "path: '/var/log/{service}.log'\n")->constant_path() == "");
+  CHECK(plan_of("file", "path: '/var/log/%Y.log'\n")->constant_path() == "");
+  CHECK_FALSE(plan_of("file", "path: /var/log/out.log\n")->writes_stdout());
+  CHECK(plan_of("stdout", "")->constant_path() == "");
+  CHECK(plan_of("stdout", "")->writes_stdout());
+}
+
 TEST_CASE("sink registry: an option that a sink does not have is told") {
   config::Diagnostics diagnostics;
   const config::FixedEnvironment environment;
