@@ -14,15 +14,14 @@ namespace logpipe {
 /// What became of one block: its part of the ledger, and one delivery for each sink.
 struct Processed {
   std::uint32_t source{0};
-  Amount received;                    ///< what the block held
-  Amount remaining;                   ///< what the stages let through
-  std::vector<Tally> tallies;         ///< what they did not; received = remaining + tallies
-  std::vector<Delivery> deliveries;   ///< in the order of the sinks
+  Amount received;                   ///< what the block held
+  Amount remaining;                  ///< what the stages let through
+  std::vector<Tally> tallies;        ///< what they did not; received = remaining + tallies
+  std::vector<Delivery> deliveries;  ///< in the order of the sinks
 };
 
-/// The compute part of a pipeline, run to completion on one block after the other: split, parse, filter, enrich, and encode
-/// for every sink. Each worker of the pool owns one, with its batch and scratch memory.
-/// Threads: one.
+/// The compute part of a pipeline, run to completion on one block after the other: split, parse, filter, enrich, and
+/// encode for every sink. Each worker of the pool owns one, with its batch and scratch memory. Threads: one.
 class BlockWorker {
  public:
   BlockWorker(const Plan& plan, BlockPool& pool, Heartbeat heartbeat);

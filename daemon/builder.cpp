@@ -19,8 +19,9 @@ class SinkMetrics {
         sink_(std::move(sink)),
         events_(metrics.counter({"logpipe_sink_delivered_events_total", "Events that are the sink's own."},
                                 {{"sink", sink_}})),
-        bytes_(metrics.counter({"logpipe_sink_delivered_bytes_total", "Source bytes of the events that are the sink's own."},
-                               {{"sink", sink_}})),
+        bytes_(metrics.counter(
+            {"logpipe_sink_delivered_bytes_total", "Source bytes of the events that are the sink's own."},
+            {{"sink", sink_}})),
         written_(metrics.counter({"logpipe_sink_written_bytes_total", "Bytes as they were encoded for the sink."},
                                  {{"sink", sink_}})),
         latency_(metrics.histogram({"logpipe_event_latency_seconds", "Time from reading an event to its delivery."},
@@ -80,8 +81,7 @@ Result<Plan> build_plan(const Settings& settings, const BuildServices& services)
   for (std::size_t i = 0; i < settings.stages.size(); ++i) {
     const auto& stage = settings.stages[i];
     plan.stages.push_back(
-        {stage.name,
-         stage.plan->make({stage.name, static_cast<std::uint32_t>(i), services.metrics, services.health})});
+        {stage.name, stage.plan->make({stage.name, static_cast<std::uint32_t>(i), services.metrics, services.health})});
   }
   for (std::size_t i = 0; i < settings.sources.size(); ++i) {
     const auto& source = settings.sources[i];

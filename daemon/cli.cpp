@@ -3,11 +3,13 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/diagnostics.hpp"
@@ -43,7 +45,8 @@ bool color_wanted(const std::string& choice, int fd) {
   if (choice == "never") return false;
   const char* term = std::getenv("TERM");
   const char* no_color = std::getenv("NO_COLOR");
-  return isatty(fd) == 1 && (no_color == nullptr || *no_color == '\0') && term != nullptr && std::string(term) != "dumb";
+  return isatty(fd) == 1 && (no_color == nullptr || *no_color == '\0') && term != nullptr &&
+         std::string(term) != "dumb";
 }
 
 void configure_log(const Arguments& arguments, const LogSettings& settings) {
@@ -72,11 +75,11 @@ std::optional<Settings> load_settings(const Arguments& arguments) {
   } catch (const config::Error& error) {
     diagnostics = error.diagnostics();
   }
-  const std::string text = arguments.diagnostics_format == "json"
-                               ? config::render_json(diagnostics) + "\n"
-                               : config::render_text(diagnostics, color_wanted(arguments.color, STDERR_FILENO)
-                                                                      ? config::Color::on
-                                                                      : config::Color::off);
+  const std::string text =
+      arguments.diagnostics_format == "json"
+          ? config::render_json(diagnostics) + "\n"
+          : config::render_text(diagnostics,
+                                color_wanted(arguments.color, STDERR_FILENO) ? config::Color::on : config::Color::off);
   std::FILE* where = arguments.diagnostics_format == "json" ? stdout : stderr;
   std::fputs(text.c_str(), where);
   if (!diagnostics.ok()) return std::nullopt;
@@ -95,13 +98,21 @@ int run(const Arguments& arguments, const CLI::App& app) {
   }
   std::optional<Settings> settings = load_settings(arguments);
   if (!settings) return kExitConfig;
-  if (arguments.config.empty()) settings->log.level = log::Severity::warn;  // a filter is silent unless something is wrong
+  if (settings->reads_stdin() &&
+      std::find(arguments.config.begin(), arguments.config.end(), "-") != arguments.config.end()) {
+    std::fputs("logpipe: --config - reads standard input, and so does a source of that pipeline; put it into a file.\n",
+               stderr);
+    return kExitConfig;
+  }
+  if (arguments.config.empty())
+    settings->log.level = log::Severity::warn;  // a filter is silent unless something is wrong
   configure_log(arguments, settings->log);
   RunRequest request;
   request.once = arguments.once;
   request.ledger_path = arguments.ledger;
   if (!arguments.config.empty()) {
     request.reload = [arguments] { return load_settings(arguments); };
+    request.configure_log = [arguments](const Settings& now) { configure_log(arguments, now.log); };
   }
   return run_daemon(std::move(*settings), std::move(request));
 }
@@ -118,11 +129,11 @@ int validate(const Arguments& arguments) {
 }
 
 void add_config_option(CLI::App& app, Arguments& arguments, bool required) {
-  CLI::Option* option = app.add_option("-c,--config", arguments.config,
-                                       "Configuration file; several are merged; `-` is stdin")
-                            ->envname("LOGPIPE_CONFIG")
-                            ->type_name("FILE")
-                            ->allow_extra_args(false);
+  CLI::Option* option =
+      app.add_option("-c,--config", arguments.config, "Configuration file; several are merged; `-` is stdin")
+          ->envname("LOGPIPE_CONFIG")
+          ->type_name("FILE")
+          ->allow_extra_args(false);
   if (required) option->required();
 }
 
@@ -144,9 +155,9 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
       ->group(filter);
   app.add_option("--level", arguments.filter.level, "Keep events of this level and above")
       ->check([](const std::string& text) {
-        return level_from_name(text) ? std::string()
-                                     : "expected a level (trace debug info notice warn error critical alert fatal), got \"" +
-                                           text + "\"";
+        return level_from_name(text)
+                   ? std::string()
+                   : "expected a level (trace debug info notice warn error critical alert fatal), got \"" + text + "\"";
       })
       ->group(filter);
   app.add_option("--set", arguments.filter.set, "Add a field; may be repeated")
@@ -164,10 +175,9 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
 
 /// The closest of our flags and commands to what could not be understood.
 std::string suggestion(const std::vector<std::string>& unknown) {
-  static const std::vector<std::string_view> known{"--config",     "--once",  "--ledger", "--log-level", "--log-format",
-                                                   "--color",      "--quiet", "--verbose", "--parse",    "--level",
-                                                   "--set",        "--output", "--help",   "--version",  "--format",
-                                                   "run",          "validate"};
+  static const std::vector<std::string_view> known{
+      "--config", "--once", "--ledger", "--log-level", "--log-format", "--color",  "--quiet", "--verbose", "--parse",
+      "--level",  "--set",  "--output", "--help",      "--version",    "--format", "run",     "validate"};
   for (const std::string& word : unknown) {
     const auto best = config::suggest(word.substr(0, word.find('=')), known);
     if (!best.empty()) return "did you mean " + std::string(best) + "?";
@@ -181,8 +191,9 @@ int run_command_line(int argc, char** argv) try {
   Arguments arguments;
   CLI::App app{"A streaming log pipeline: sources, stages, sinks.", "logpipe"};
   app.set_version_flag("-V,--version", std::string("logpipe ") + kVersion);
-  app.footer("Exit status: 0 done; 64 command line; 78 configuration; 73 state directory; 74 a source or sink failed;\n"
-             "75 drain deadline passed; 70 ledger violated; 1 anything else. Manual: docs/ of the source tree.");
+  app.footer(
+      "Exit status: 0 done; 64 command line; 78 configuration; 73 state directory; 74 a source or sink failed;\n"
+      "75 drain deadline passed; 70 ledger violated; 1 anything else. Manual: docs/ of the source tree.");
   add_run_options(app, arguments);
   app.require_subcommand(0, 1);
   CLI::App* run_command = app.add_subcommand("run", "Run a pipeline (the default)");
@@ -196,16 +207,21 @@ int run_command_line(int argc, char** argv) try {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) return app.exit(error);  // --help, --version
+    if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success))
+      return app.exit(error);  // --help, --version
     std::fprintf(stderr, "logpipe: %s\n", error.what());
     const std::string hint = suggestion(app.remaining(true));
     if (!hint.empty()) std::fprintf(stderr, "%s\n", hint.c_str());
     std::fputs("`logpipe --help` lists everything.\n", stderr);
     return kExitUsage;
   }
+  const bool named_here = std::any_of(
+      argv, argv + argc, [](std::string_view word) { return word.starts_with("-c") || word.starts_with("--config"); });
+  if (!arguments.filter.empty() && !named_here) arguments.config.clear();  // flags win over LOGPIPE_CONFIG
   if (!arguments.config.empty() && !arguments.filter.empty()) {
-    std::fputs("logpipe: --parse, --level, --set and --output make a filter of their own; they do not go with --config.\n",
-               stderr);
+    std::fputs(
+        "logpipe: --parse, --level, --set and --output make a filter of their own; they do not go with --config.\n",
+        stderr);
     return kExitUsage;
   }
   if (validate_command->parsed()) return validate(arguments);

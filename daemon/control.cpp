@@ -19,6 +19,9 @@ namespace {
 constexpr std::chrono::milliseconds kIdleTick{10000};   // suppressed log lines are reported this late at most
 constexpr std::chrono::milliseconds kStatusTick{1000};  // under a service manager
 
+/// Two stop signals closer than this are one request: timeout(1) and shells signal the process and then its group.
+constexpr std::chrono::milliseconds kSameStop{300};
+
 sigset_t handled_signals() {
   sigset_t set;
   sigemptyset(&set);
@@ -28,11 +31,16 @@ sigset_t handled_signals() {
 
 const char* name_of_signal(int number) {
   switch (number) {
-    case SIGTERM: return "SIGTERM";
-    case SIGINT: return "SIGINT";
-    case SIGHUP: return "SIGHUP";
-    case SIGUSR1: return "SIGUSR1";
-    default: return "SIGUSR2";
+    case SIGTERM:
+      return "SIGTERM";
+    case SIGINT:
+      return "SIGINT";
+    case SIGHUP:
+      return "SIGHUP";
+    case SIGUSR1:
+      return "SIGUSR1";
+    default:
+      return "SIGUSR2";
   }
 }
 
@@ -144,15 +152,22 @@ void Control::on_signal(int number) {
   switch (number) {
     case SIGTERM:
     case SIGINT:
-      if (stop_requested()) {
-        abort_run("a second signal asked to stop at once");
-      } else {
+      if (!stop_requested()) {
+        stopped_at_ = std::chrono::steady_clock::now();
         stop(name_of_signal(number));
+      } else if (std::chrono::steady_clock::now() - stopped_at_ > kSameStop) {
+        abort_run("a second signal asked to stop at once");
       }
       break;
-    case SIGHUP: request_reload(); break;
-    case SIGUSR1: hooks_.report(); break;
-    default: log::info("daemon", "log level changed", {{"level", log::name(log::toggle_verbose())}}); break;
+    case SIGHUP:
+      request_reload();
+      break;
+    case SIGUSR1:
+      hooks_.report();
+      break;
+    default:
+      log::info("daemon", "log level changed", {{"level", log::name(log::toggle_verbose())}});
+      break;
   }
 }
 

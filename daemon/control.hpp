@@ -14,17 +14,17 @@ namespace logpipe {
 
 /// What the control loop does on somebody's behalf; all called on its thread.
 struct ControlHooks {
-  std::function<bool()> reload;                 ///< SIGHUP: validate and prepare; true: end this generation for the next
-  std::function<void()> report;                 ///< SIGUSR1: a status block to the log
-  std::function<std::string()> status_line;     ///< for the service manager
-  std::function<std::uint64_t()> progress;      ///< grows while anything moves
-  std::function<bool()> healthy;                ///< false: no thread may be reported alive to the watchdog
+  std::function<bool()> reload;              ///< SIGHUP: validate and prepare; true: end this generation for the next
+  std::function<void()> report;              ///< SIGUSR1: a status block to the log
+  std::function<std::string()> status_line;  ///< for the service manager
+  std::function<std::uint64_t()> progress;   ///< grows while anything moves
+  std::function<bool()> healthy;             ///< false: no thread may be reported alive to the watchdog
 };
 
-/// Signals, deadlines and the service manager, on one thread: the first SIGTERM or SIGINT cancels the intake, after the drain
-/// timeout or at a second signal everything is cancelled; SIGHUP reloads; SIGUSR1 reports; SIGUSR2 changes the log level.
-/// Threads: the constructor before any other thread starts (it blocks the signals for all of them); loop() on a thread of its own;
-/// the rest from any.
+/// Signals, deadlines and the service manager, on one thread: the first SIGTERM or SIGINT cancels the intake, after the
+/// drain timeout or at a second signal everything is cancelled; SIGHUP reloads; SIGUSR1 reports; SIGUSR2 changes the
+/// log level. Threads: the constructor before any other thread starts (it blocks the signals for all of them); loop()
+/// on a thread of its own; the rest from any.
 class Control {
  public:
   explicit Control(ControlHooks hooks);
@@ -32,7 +32,8 @@ class Control {
   Control(const Control&) = delete;
   Control& operator=(const Control&) = delete;
 
-  /// The contexts of the generation that runs from now on; if a stop was asked for meanwhile its intake is cancelled at once.
+  /// The contexts of the generation that runs from now on; if a stop was asked for meanwhile its intake is cancelled at
+  /// once.
   void begin_generation(Cancel intake, Cancel run, std::chrono::nanoseconds drain_timeout);
   /// It has ended. What came: a stop (or nothing) or a reload.
   enum class End : std::uint8_t { ended, stopped, reload };
@@ -41,7 +42,7 @@ class Control {
   /// The first stop, as by SIGTERM: the intake ends, what was read is delivered. `why` goes to the log.
   void stop(const std::string& why);
   bool stop_requested() const;
-  /// A drain deadline or a second signal has cancelled the run context.
+  /// A drain deadline or a second signal has cancelled the run context of this generation.
   bool aborted() const;
 
   /// Until quit(). Wakes for signals, deadlines and, under a service manager, every watchdog interval.
@@ -76,7 +77,9 @@ class Control {
   bool aborted_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool quit_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool ready_ LOGPIPE_GUARDED_BY(mutex_){false};
-  std::uint64_t last_progress_{0};  // control thread only
+  // Control thread only.
+  std::uint64_t last_progress_{0};
+  SteadyTime stopped_at_{};
 };
 
 }  // namespace logpipe

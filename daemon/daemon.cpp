@@ -25,7 +25,9 @@ namespace {
 
 constexpr std::chrono::seconds kStallLimit{60};
 
-std::string amount_text(const Amount& amount) { return std::to_string(amount.events) + " events"; }
+std::string amount_text(const Amount& amount) {
+  return std::to_string(amount.events) + " events";
+}
 
 /// One process: the state directory, the admin endpoint, the control thread, and one pipeline after the other.
 class Daemon {
@@ -37,7 +39,10 @@ class Daemon {
         blocks_(settings_.memory.value),
         control_(ControlHooks{
             .reload = [this] { return prepare_reload(); },
-            .report = [this] { log::info("daemon", "status", {{"ledger", snapshot().to_table()}}); },
+            .report =
+                [this] {
+                  log::info("daemon", "status", {{"ledger", snapshot().to_table()}});
+                },
             .status_line = [this] { return status_line(); },
             .progress = [this] { return health_.beats(); },
             .healthy = [this] { return health_.stalled(kStallLimit).empty(); },
@@ -61,23 +66,37 @@ class Daemon {
     threads.spawn("control", [this] { control_.loop(); });
     threads.spawn("checkpoints", [this, ctx = background] {
       Status ended = store_->run(ctx);
-      // An output that cannot be synced may have lost what was written to it: only a restart, which cuts it back and reads
-      // again from the last checkpoint, puts that right.
+      // An output that cannot be synced may have lost what was written to it: only a restart, which cuts it back and
+      // reads again from the last checkpoint, puts that right.
       if (!ended) control_.stop("checkpoints have failed: " + ended.error().message);
       return ended;
     });
 
-    int status = run_generations();
-
+    int status = kExitOther;
+    {
+      // However the generations end, the threads above end too, or the group would wait for them for ever.
+      struct Ending {
+        Control& control;
+        const Cancel& background;
+        ~Ending() {
+          control.quit();
+          background.cancel("the process ends");
+        }
+      } ending{control_, stop_background};
+      try {
+        status = run_generations();
+      } catch (const std::exception& error) {  // no memory, no threads: what was delivered is still committed
+        log::critical("daemon", error.what());
+      }
+    }
+    const Status background_ended = threads.wait();
+    if (!background_ended && status == kExitDone) {
+      log::critical("daemon", background_ended.error().message);
+      status = exit_status_of(background_ended.error());
+    }
     if (Status committed = store_->commit(); !committed) {
       log::error("state_dir", "the last checkpoint could not be written", {{"error", committed.error().message}});
       if (status == kExitDone) status = kExitState;
-    }
-    control_.quit();
-    stop_background.cancel("the process ends");
-    if (Status ended = threads.wait(); !ended && status == kExitDone) {
-      log::critical("daemon", ended.error().message);
-      status = exit_status_of(ended.error());
     }
     return finish(status);
   }
@@ -95,15 +114,17 @@ class Daemon {
 
   void watch_process() {
     process_metrics_ = register_process_metrics(metrics_, {.version = kVersion, .revision = {}});
-    process_metrics_.push_back(metrics_.gauge_callback({"logpipe_memory_used_bytes", "Bytes charged to the memory budget."},
-                                                      {}, [this] { return static_cast<double>(blocks_.used()); }));
+    process_metrics_.push_back(
+        metrics_.gauge_callback({"logpipe_memory_used_bytes", "Bytes charged to the memory budget."}, {},
+                                [this] { return static_cast<double>(blocks_.used()); }));
     process_metrics_.push_back(metrics_.gauge_callback({"logpipe_memory_budget_bytes", "The memory budget."}, {},
-                                                      [this] { return static_cast<double>(blocks_.budget()); }));
+                                                       [this] { return static_cast<double>(blocks_.budget()); }));
     process_metrics_.push_back(metrics_.counter_callback(
         {"logpipe_memory_blocked_seconds_total", "Time that sources waited for room in the memory budget."}, {},
         [this] { return blocks_.blocked_seconds(); }));
-    process_metrics_.push_back(metrics_.counter_callback({"logpipe_checkpoint_commits_total", "Checkpoints written."}, {},
-                                                        [this] { return static_cast<double>(store_->commits()); }));
+    process_metrics_.push_back(metrics_.counter_callback({"logpipe_checkpoint_commits_total", "Checkpoints written."},
+                                                         {},
+                                                         [this] { return static_cast<double>(store_->commits()); }));
     process_metrics_.push_back(
         metrics_.counter_callback({"logpipe_checkpoint_failures_total", "Checkpoints that could not be written."}, {},
                                   [this] { return static_cast<double>(store_->commit_failures()); }));
@@ -144,13 +165,22 @@ class Daemon {
       }
       {
         MutexLock lock(mutex_);
-        past_.add(ledger->snapshot());
+        const LedgerSnapshot whole = ledger->snapshot();
+        // A pipeline that has drained has nothing in flight; what it says is has got lost on the way.
+        if (ended && !aborted && whole.in_flight() != Amount{}) lost_in_flight_ = true;
+        past_.add(whole);
         ledger_.reset();
       }
-      if (const int status = status_of(ended, aborted); status != kExitDone || how != Control::End::reload) return status;
+      if (how == Control::End::reload && aborted) {
+        log::warn("daemon",
+                  "the old pipeline could not deliver everything in time; the rest is read again by the new one");
+      } else if (const int status = status_of(ended, aborted); status != kExitDone || how != Control::End::reload) {
+        return status;
+      }
       MutexLock lock(mutex_);
       if (next_settings_) settings_ = std::move(*next_settings_);
       next_settings_.reset();
+      if (request_.configure_log) request_.configure_log(settings_);
     }
   }
 
@@ -221,7 +251,7 @@ class Daemon {
         if (status == kExitDone) status = kExitOther;
       }
     }
-    if (!ledger.balanced) {
+    if (!ledger.balanced || lost_in_flight_) {
       log::critical("ledger", "events are unaccounted for; please report this", {{"ledger", ledger.to_json()}});
       return kExitLedger;
     }
@@ -257,6 +287,7 @@ class Daemon {
   Control control_;
   std::unique_ptr<CheckpointStore> store_;
   std::vector<MetricCallback> process_metrics_;
+  bool lost_in_flight_{false};  // main thread
 
   // A mutex, not a channel: the admin and control threads look at the ledger whenever somebody asks.
   mutable Mutex mutex_;
@@ -269,6 +300,8 @@ class Daemon {
 
 }  // namespace
 
-int run_daemon(Settings settings, RunRequest request) { return Daemon(std::move(settings), std::move(request)).run(); }
+int run_daemon(Settings settings, RunRequest request) {
+  return Daemon(std::move(settings), std::move(request)).run();
+}
 
 }  // namespace logpipe

@@ -12,8 +12,10 @@ namespace logpipe {
 struct RunRequest {
   bool once{false};         ///< read what is there, drain, exit
   std::string ledger_path;  ///< where the ledger goes at the end; `-`: stdout; empty: nowhere
-  /// Loads the configuration again for SIGHUP, reporting what is wrong with it by itself; empty: nothing to reload from.
+  /// Loads the configuration again for SIGHUP, reporting what is wrong with it by itself; empty: nothing to reload
+  /// from.
   std::function<std::optional<Settings>()> reload;
+  std::function<void(const Settings&)> configure_log;  ///< called when a reload has taken over
 };
 
 /// Runs the pipeline until its input has ended or a signal stops it; the return value is the process's exit status

@@ -16,14 +16,16 @@ Emitter::Emitter(const Plan& plan, const PipelineServices& services) : plan_(&pl
   }
 }
 
-void Emitter::add_output(Sender<Delivery> output) { outputs_.emplace_back(std::move(output)); }
+void Emitter::add_output(Sender<Delivery> output) {
+  outputs_.emplace_back(std::move(output));
+}
 
 Counter& Emitter::stage_counter(const Tally& tally) {
   const auto key = std::make_pair(tally.component, static_cast<std::uint32_t>(tally.reason) * 2 + tally.intentional);
   const auto found = stage_counters_.find(key);
   if (found != stage_counters_.end()) return found->second;
-  Counter counter = put_aside_counter(*services_.metrics, plan_->component_name(tally.component), tally.reason,
-                                      tally.intentional);
+  Counter counter =
+      put_aside_counter(*services_.metrics, plan_->component_name(tally.component), tally.reason, tally.intentional);
   return stage_counters_.emplace(key, std::move(counter)).first->second;
 }
 
@@ -48,7 +50,8 @@ void Emitter::account(const Processed& processed) {
 
 Status Emitter::operator()(Processed&& processed, const Context& run) {
   account(processed);
-  // First whoever has room, so that one full queue does not keep the others waiting for this delivery; then the full ones.
+  // First whoever has room, so that one full queue does not keep the others waiting for this delivery; then the full
+  // ones.
   bool any_left = false;
   for (const bool may_wait : {false, true}) {
     for (std::size_t i = 0; i < outputs_.size(); ++i) {
@@ -59,11 +62,17 @@ Status Emitter::operator()(Processed&& processed, const Context& run) {
       const SendStatus sent =
           may_wait ? outputs_[i]->send(std::move(delivery), run) : outputs_[i]->try_send(std::move(delivery));
       switch (sent) {
-        case SendStatus::sent: delivery = Delivery(); break;
-        case SendStatus::closed: outputs_[i].reset(); break;
-        case SendStatus::aborted: return fail(error_of(run));
+        case SendStatus::sent:
+          delivery = Delivery();
+          break;
+        case SendStatus::closed:
+          outputs_[i].reset();
+          break;
+        case SendStatus::aborted:
+          return fail(error_of(run));
         case SendStatus::full:
-        case SendStatus::timeout: break;
+        case SendStatus::timeout:
+          break;
       }
     }
   }

@@ -16,8 +16,8 @@
 namespace logpipe {
 
 /// The tee behind the workers: enters a processed block into the ledger and hands every sink its delivery.
-/// Threads: one at a time (the pool calls it in ticket order). Ends: owns the senders of all sink queues; an output whose
-/// sink has gone leaves, and what it misses stays in flight for it: uncommitted, to be read again.
+/// Threads: one at a time (the pool calls it in ticket order). Ends: owns the senders of all sink queues; an output
+/// whose sink has gone leaves, and what it misses stays in flight for it: uncommitted, to be read again.
 class Emitter {
  public:
   Emitter(const Plan& plan, const PipelineServices& services);

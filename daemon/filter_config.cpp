@@ -8,7 +8,9 @@ namespace {
 
 using config::Node;
 
-Node::Entry entry(std::string key, Node value) { return {std::move(key), {}, std::move(value)}; }
+Node::Entry entry(std::string key, Node value) {
+  return {std::move(key), {}, std::move(value)};
+}
 
 Node map_of(std::string key, Node value) {
   Node map = Node::map();
@@ -42,7 +44,8 @@ Node filter_config(const FilterArguments& arguments, bool pretty_color) {
 
   Node sink = map_of("type", Node::scalar("stdout"));
   sink.entries.push_back(entry("encoding", Node::scalar(arguments.output.empty() ? "auto" : arguments.output)));
-  if (arguments.output == "pretty") sink.entries.push_back(entry("color", Node::scalar(pretty_color ? "always" : "never")));
+  if (arguments.output == "pretty")
+    sink.entries.push_back(entry("color", Node::scalar(pretty_color ? "always" : "never")));
 
   Node root = Node::map();
   root.entries.push_back(entry("sources", map_of("stdin", map_of("type", Node::scalar("stdin")))));

@@ -8,7 +8,9 @@
 namespace logpipe {
 
 namespace {
-void send(const std::string& lines) { sd_notify(0, lines.c_str()); }
+void send(const std::string& lines) {
+  sd_notify(0, lines.c_str());
+}
 }  // namespace
 
 ServiceNotifier::ServiceNotifier() : active_(std::getenv("NOTIFY_SOCKET") != nullptr) {

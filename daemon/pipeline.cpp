@@ -18,13 +18,15 @@ std::vector<MetricCallback> watch_queue(MetricsRegistry& metrics, const std::str
                                         const std::shared_ptr<const ChannelStats>& stats) {
   const Labels labels{{"component", component}};
   std::vector<MetricCallback> callbacks;
-  callbacks.push_back(metrics.gauge_callback({"logpipe_queue_events", "Events (blocks, before the workers) that wait in the queue in front of a component."},
-                                             labels, [stats] { return static_cast<double>(stats->items()); }));
-  callbacks.push_back(metrics.gauge_callback({"logpipe_queue_bytes", "Bytes of memory that wait in the queue in front of a component."},
-                                             labels, [stats] { return static_cast<double>(stats->bytes()); }));
+  callbacks.push_back(metrics.gauge_callback(
+      {"logpipe_queue_events", "Events (blocks, before the workers) that wait in the queue in front of a component."},
+      labels, [stats] { return static_cast<double>(stats->items()); }));
+  callbacks.push_back(
+      metrics.gauge_callback({"logpipe_queue_bytes", "Bytes of memory that wait in the queue in front of a component."},
+                             labels, [stats] { return static_cast<double>(stats->bytes()); }));
   callbacks.push_back(metrics.counter_callback(
-      {"logpipe_blocked_seconds_total", "Time that senders waited for room in the queue in front of a component."}, labels,
-      [stats] { return stats->blocked_seconds(); }));
+      {"logpipe_blocked_seconds_total", "Time that senders waited for room in the queue in front of a component."},
+      labels, [stats] { return stats->blocked_seconds(); }));
   return callbacks;
 }
 
@@ -33,9 +35,12 @@ int severity_of(const Status& status) {
   if (status) return 0;
   switch (status.error().kind) {
     case ErrorKind::canceled:
-    case ErrorKind::deadline_exceeded: return 0;
-    case ErrorKind::closed: return 1;
-    default: return 2;
+    case ErrorKind::deadline_exceeded:
+      return 0;
+    case ErrorKind::closed:
+      return 1;
+    default:
+      return 2;
   }
 }
 
@@ -53,21 +58,23 @@ Status Pipeline::run(const Context& intake, const Context& run) {
     }
   };
 
+  // A sink's own error says more than what its end causes above it, and which of them the group hears first is a race.
+  // Before the group, whose tasks write to it for as long as the group lives.
+  std::vector<Status> sink_ends(plan_.sinks.size());
   TaskGroup group(intake);
   const RunContext context{group.context(), run};
 
-  // A sink's own error says more than what its end causes above it, and which of them the group hears first is a race.
-  std::vector<Status> sink_ends(plan_.sinks.size());
   Emitter emitter(plan_, services_);
   for (std::size_t i = 0; i < plan_.sinks.size(); ++i) {
     Plan::SinkPart& part = plan_.sinks[i];
     auto [sender, receiver] = make_channel<Delivery>(part.queue);
     watch(part.name, receiver.stats());
     emitter.add_output(std::move(sender));
-    group.spawn("sink " + part.name, [&sink = *part.sink, &end = sink_ends[i], rx = std::move(receiver), context]() mutable {
-      end = sink.run(std::move(rx), context);
-      return end;
-    });
+    group.spawn("sink " + part.name,
+                [&sink = *part.sink, &end = sink_ends[i], rx = std::move(receiver), context]() mutable {
+                  end = sink.run(std::move(rx), context);
+                  return end;
+                });
   }
 
   auto [blocks_in, blocks_out] = make_channel<BlockPtr>(kBlocksAhead);
@@ -88,10 +95,9 @@ Status Pipeline::run(const Context& intake, const Context& run) {
     const Sender<BlockPtr> last_end = std::move(blocks_in);  // or the channel would never close
   }
   const Status ended = group.wait();
-  const auto worst = std::max_element(sink_ends.begin(), sink_ends.end(), [](const Status& a, const Status& b) {
-    return severity_of(a) < severity_of(b);
-  });
-  return worst != sink_ends.end() && severity_of(*worst) > 0 ? *worst : ended;
+  const auto worst = std::max_element(sink_ends.begin(), sink_ends.end(),
+                                      [](const Status& a, const Status& b) { return severity_of(a) < severity_of(b); });
+  return worst != sink_ends.end() && severity_of(*worst) >= severity_of(ended) ? *worst : ended;
 }
 
 }  // namespace logpipe

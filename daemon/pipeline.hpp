@@ -21,16 +21,16 @@ struct PipelineServices {
 };
 
 /// Runs a plan: sources → channel → pool of workers → in ticket order → a bounded channel per sink → sinks.
-/// Ends: the drain needs no code. Sources return, their senders die, the channel closes, the workers empty it and end, the sinks'
-/// channels close, the sinks flush and return.
+/// Ends: the drain needs no code. Sources return, their senders die, the channel closes, the workers empty it and end,
+/// the sinks' channels close, the sinks flush and return.
 class Pipeline {
  public:
   Pipeline(Plan plan, PipelineServices services);
   ~Pipeline();
 
-  /// Runs until every source has ended and everything is delivered, or `run` is cancelled. `intake` is the context to stop
-  /// the sources by; the first task that fails cancels a child of it, so that the rest still drains. The first error is
-  /// returned. Called once; blocks.
+  /// Runs until every source has ended and everything is delivered, or `run` is cancelled. `intake` is the context to
+  /// stop the sources by; the first task that fails cancels a child of it, so that the rest still drains. The first
+  /// error is returned. Called once; blocks.
   Status run(const Context& intake, const Context& run);
 
  private:

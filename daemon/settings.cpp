@@ -19,7 +19,8 @@ using config::Object;
 
 namespace {
 
-/// Workers of the pool when no stage asks for a number: all cores, but not so many that a small job fills a large machine.
+/// Workers of the pool when no stage asks for a number: all cores, but not so many that a small job fills a large
+/// machine.
 constexpr std::size_t kWorkersByDefault = 4;
 /// What a worker's events, edits and tape take at worst: a block of nothing but line ends.
 constexpr std::uint64_t kWorkerBytes = 20ull * 1024 * 1024;
@@ -45,7 +46,8 @@ struct SourceCommon {
   config::Located<std::string> type;
 };
 const config::Schema<SourceCommon>& schema_of(config::Tag<SourceCommon>) {
-  static const auto schema = config::Schema<SourceCommon>("Every source").required("type", &SourceCommon::type, "Which source it is.");
+  static const auto schema =
+      config::Schema<SourceCommon>("Every source").required("type", &SourceCommon::type, "Which source it is.");
   return schema;
 }
 
@@ -60,7 +62,8 @@ const config::Schema<SinkCommon>& schema_of(config::Tag<SinkCommon>) {
           .required("type", &SinkCommon::type, "Which sink it is.")
           .optional("when", &SinkCommon::when,
                     "Only events for which this holds, such as `level >= error`. The others count as discarded here.")
-          .optional("queue", &SinkCommon::queue, "Bound of the queue in front of this sink, in place of the general one.");
+          .optional("queue", &SinkCommon::queue,
+                    "Bound of the queue in front of this sink, in place of the general one.");
   return schema;
 }
 
@@ -146,6 +149,45 @@ void decode_stages(const std::vector<config::NamedChoice>& stages, Diagnostics& 
   }
 }
 
+/// What no component can see by itself: two sinks in each other's way, and a source that reads what a sink writes.
+void check_together(const Components& components, const Settings& settings, Diagnostics& diagnostics) {
+  const auto place = [&](const std::string& sink, const char* option) {
+    for (const auto& named : components.sinks) {
+      if (named.name != sink) continue;
+      const Node* node = named.value.find(option);
+      return node != nullptr ? node->mark : named.mark;
+    }
+    return config::Mark{};
+  };
+  std::map<std::string, std::string> written;  // path to sink
+  std::string on_stdout;
+  for (const auto& sink : settings.sinks) {
+    if (sink.plan->writes_stdout()) {
+      if (!on_stdout.empty()) {
+        diagnostics.error(place(sink.name, "type"), "sinks." + sink.name + ".type",
+                          "sink \"" + on_stdout + "\" writes to stdout already; two would tear each other's lines",
+                          "join their conditions in one sink", config::Code::conflict);
+      }
+      on_stdout = sink.name;
+    }
+    const std::string path = sink.plan->constant_path();
+    if (path.empty()) continue;
+    const auto [other, fresh] = written.emplace(path, sink.name);
+    if (!fresh) {
+      diagnostics.error(place(sink.name, "path"), "sinks." + sink.name + ".path",
+                        "sink \"" + other->second + "\" writes to this file already",
+                        "give each sink a file of its own", config::Code::conflict);
+    }
+    for (const auto& source : settings.sources) {
+      if (!source.plan->reads(path)) continue;
+      diagnostics.error(
+          place(sink.name, "path"), "sinks." + sink.name + ".path",
+          "source \"" + source.name + "\" reads this file, so what is written would be read again, for ever",
+          "write elsewhere, or add the file to sources." + source.name + ".exclude", config::Code::conflict);
+    }
+  }
+}
+
 Node map_of_type(const std::string& type) {
   Node map = Node::map();
   map.entries.push_back({"type", {}, Node::scalar(type)});
@@ -190,10 +232,12 @@ const config::Schema<AdminSettings>& schema_of(config::Tag<AdminSettings>) {
             const auto address = parse_listen_address(admin.listen);
             if (address && !address->loopback && !admin.allow_remote) {
               decoder.error_at("listen", "this address can be reached from other machines",
-                               "listen on 127.0.0.1, or write allow_remote: true if that is meant", config::Code::conflict);
+                               "listen on 127.0.0.1, or write allow_remote: true if that is meant",
+                               config::Code::conflict);
             }
             if (admin.listen.empty() && admin.socket.empty()) {
-              decoder.error("expected listen or socket", "leave `admin` out for no endpoint", config::Code::missing_option);
+              decoder.error("expected listen or socket", "leave `admin` out for no endpoint",
+                            config::Code::missing_option);
             }
           });
   return schema;
@@ -237,6 +281,7 @@ Settings decode_settings(const Node& root, Diagnostics& diagnostics) {
   for (const auto& sink : components.sinks) decode_sink(sink, diagnostics, settings);
   if (components.sources.empty()) decode_source({"stdin", {}, map_of_type("stdin")}, diagnostics, settings);
   if (components.sinks.empty()) decode_sink({"stdout", {}, map_of_type("stdout")}, diagnostics, settings);
+  if (diagnostics.ok()) check_together(components, settings, diagnostics);
   size_pool(settings);
   return settings;
 }
@@ -253,14 +298,15 @@ const char* Settings::needs_restart(const Settings& next) const {
 }
 
 bool Settings::reads_stdin() const {
-  return std::any_of(sources.begin(), sources.end(), [](const SourceSettings& source) { return source.type == "stdin"; });
+  return std::any_of(sources.begin(), sources.end(),
+                     [](const SourceSettings& source) { return source.type == "stdin"; });
 }
 
 std::string Settings::memory_report() const {
   const std::uint64_t workers = pool.workers * kWorkerBytes;
   return "memory at worst: " + config::print_bytes(memory.value + workers + kFixedBytes) + " (budget " +
-         config::print_bytes(memory) + ", " + std::to_string(pool.workers) + " workers " + config::print_bytes(workers) +
-         ", program " + config::print_bytes(kFixedBytes) + ")\n";
+         config::print_bytes(memory) + ", " + std::to_string(pool.workers) + " workers " +
+         config::print_bytes(workers) + ", program " + config::print_bytes(kFixedBytes) + ")\n";
 }
 
 }  // namespace logpipe

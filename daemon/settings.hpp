@@ -44,9 +44,8 @@ const config::Schema<LogSettings>& schema_of(config::Tag<LogSettings>);
 template <>
 struct config::EnumNames<log::Severity> {
   static constexpr EnumName<log::Severity> values[] = {
-      {"trace", log::Severity::trace},       {"debug", log::Severity::debug},
-      {"info", log::Severity::info},         {"warn", log::Severity::warn},
-      {"error", log::Severity::error},       {"critical", log::Severity::critical},
+      {"trace", log::Severity::trace}, {"debug", log::Severity::debug}, {"info", log::Severity::info},
+      {"warn", log::Severity::warn},   {"error", log::Severity::error}, {"critical", log::Severity::critical},
       {"off", log::Severity::off},
   };
 };

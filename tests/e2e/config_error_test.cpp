@@ -28,6 +28,37 @@ sorces:
        | ^^^^^^
        = hint: did you mean "sources"?
 )"},
+    {"two sinks in one file",
+     R"(sinks:
+  one: {type: file, path: out.log}
+  two: {type: file, path: ./out.log}
+)",
+     R"(p.yaml:3:27: error[LP0106]: sinks.two.path: sink "one" writes to this file already
+     3 |   two: {type: file, path: ./out.log}
+       |                           ^^^^^^^^^
+       = hint: give each sink a file of its own
+)"},
+    {"two sinks on stdout",
+     R"(sinks:
+  one: {type: stdout}
+  two: {type: stdout, when: level >= error}
+)",
+     R"(p.yaml:3:15: error[LP0106]: sinks.two.type: sink "one" writes to stdout already; two would tear each other's lines
+     3 |   two: {type: stdout, when: level >= error}
+       |               ^^^^^^
+       = hint: join their conditions in one sink
+)"},
+    {"a source that reads what a sink writes",
+     R"(sources:
+  all: {type: file, include: "logs/*.log"}
+sinks:
+  out: {type: file, path: logs/out.log}
+)",
+     R"(p.yaml:4:27: error[LP0106]: sinks.out.path: source "all" reads this file, so what is written would be read again, for ever
+     4 |   out: {type: file, path: logs/out.log}
+       |                           ^^^^^^^^^^^^
+       = hint: write elsewhere, or add the file to sources.all.exclude
+)"},
     {"a key that stands twice",
      R"(memory: 64MiB
 drain_timeout: 5s
@@ -441,6 +472,12 @@ TEST_CASE("configuration: it can come from stdin") {
   const Result bad = run({"validate", "--config", "-"}, "snks: {}\n");
   CHECK(bad.exit.status == 78);
   CHECK(contains(bad.err, "<stdin>:1:1: error[LP0101]: snks: unknown option\n"));
+}
+
+TEST_CASE("configuration: it cannot come from stdin when a source reads stdin") {
+  const Result result = run({"--config", "-"}, "stages: [{level: warn}]\n");
+  CHECK(result.exit.status == 78);
+  CHECK(contains(result.err, "--config - reads standard input"));
 }
 
 TEST_CASE("configuration: LOGPIPE_CONFIG names it, and `run` is the default command") {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "config/document.hpp"
+#include "daemon/settings.hpp"
 #include "sinks/registry.hpp"
 #include "sources/registry.hpp"
 #include "stages/registry.hpp"
@@ -218,6 +219,12 @@ TEST_CASE("docs: the options of a page are those of the component") {
     CHECK(trimmed(between(page, "<!-- options -->", "<!-- /options -->")) ==
           trimmed(logpipe::config::document(*component.schema)));
   }
+}
+
+TEST_CASE("docs: the options of the process are listed as they are declared") {
+  const std::string page = read_file(tree_root() / "docs/configuration.md");
+  CHECK(trimmed(between(page, "<!-- options -->", "<!-- /options -->")) ==
+        trimmed(logpipe::config::document(schema_of(logpipe::config::Tag<logpipe::ProcessSettings>{}))));
 }
 
 TEST_CASE("docs: every whole configuration in them is valid") {
