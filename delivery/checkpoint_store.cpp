@@ -231,21 +231,21 @@ std::uint64_t JournalledCheckpoints::reached(std::uint64_t id) const {
 Status JournalledCheckpoints::announce(SinkTracker& sink, const OutputMark& mark) {
   const MutexLock guard(mutex_);
   const journal::OutputKey key{mark.device, mark.inode};
-  std::uint64_t committed_length = mark.length;
+  std::optional<std::uint64_t> committed_length;
   bool journalled = false;
   if (const journal::SinkState* state = committed(sink.name())) {
     const auto found = state->outputs.find(key);
     // It is in the journal with an older length: what was written since is not committed, and the cut has to go there.
     if (found != state->outputs.end() && found->second.length <= mark.length &&
         (found->second.path == mark.path || !sink.is_retired(key))) {
-      journalled = true;
       committed_length = found->second.length;
+      journalled = found->second.path == mark.path;
     }
   }
   journal::SinkRecord record;
   record.sink = sink.name();
   if (!journalled) {
-    record.outputs.push_back({key, {mark.path, mark.length}});
+    record.outputs.push_back({key, {mark.path, committed_length.value_or(mark.length)}});
     if (journal_) {
       journal::Group group;
       group.add(journal::RecordType::sink, record);
@@ -253,11 +253,12 @@ Status JournalledCheckpoints::announce(SinkTracker& sink, const OutputMark& mark
     }
     state_.apply(record);
   }
+  // Even if the sync fails: what the journal has, the tracker has to retire one day.
+  sink.opened(key, mark, committed_length ? &*committed_length : nullptr);
   // A killed process leaves the append to the kernel; only who wants its output to survive the machine needs the sync.
   if (journal_ && mark.sync && (!journalled || journal_->suspect())) {
     if (Status status = journal_->suspect() ? journal_->rewrite(state_) : journal_->sync(); !status) return status;
   }
-  sink.opened(key, mark, committed_length);
   return {};
 }
 

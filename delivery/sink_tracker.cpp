@@ -202,6 +202,7 @@ SinkTracker::Step SinkTracker::collect() {
   for (const OutputKey& key : dirty_outputs_) {
     Output& output = outputs_.at(key);
     output.dirty = false;
+    output.begun_anew = false;
     (output.stable_retired ? step.retiring : step.record.outputs).push_back({key, {output.path, output.stable}});
     if (output.sync) step.syncs.push_back(output.sync);
   }
@@ -211,13 +212,18 @@ SinkTracker::Step SinkTracker::collect() {
 
 void SinkTracker::confirm(Step& step) {
   const MutexLock lock(mutex_);
-  for (const auto& [key, output] : step.retiring) {
-    // Announced again since: it is written to once more and has to stay in the journal, with the length it then had.
-    const auto found = outputs_.find(key);
-    if (found != outputs_.end() && !found->second.stable_retired) {
-      step.record.outputs.emplace_back(key, output);
-    } else {
+  // Another file by now, under the inode of the collected one: the journal has had its length since it was announced.
+  std::erase_if(step.record.outputs, [&](const auto& entry) { return outputs_.at(entry.first).begun_anew; });
+  for (auto& [key, collected] : step.record.outputs) collected.path = outputs_.at(key).path;
+  for (const auto& [key, collected] : step.retiring) {
+    const Output& output = outputs_.at(key);
+    if (output.begun_anew) continue;
+    // Only what nothing has happened to since may leave. Announced again, it may have got more than this step's
+    // positions cover, and may even have been closed once more: it stays, with the length that belongs to them.
+    if (output.stable_retired && !output.moved && !output.dirty) {
       step.record.retired.push_back(key);
+    } else {
+      step.record.outputs.push_back({key, {output.path, collected.length}});
     }
   }
 }
@@ -267,11 +273,16 @@ bool SinkTracker::is_retired(const OutputKey& key) const {
   return found == outputs_.end() || found->second.live_retired;
 }
 
-void SinkTracker::opened(const OutputKey& key, const OutputMark& mark, std::uint64_t committed_length) {
+void SinkTracker::opened(const OutputKey& key, const OutputMark& mark, const std::uint64_t* committed_length) {
   const MutexLock lock(mutex_);
   const auto [place, fresh] = outputs_.try_emplace(key);
   Output& output = place->second;
-  if (fresh || mark.length == committed_length) output.stable = committed_length;
+  const std::uint64_t begin = committed_length ? *committed_length : mark.length;
+  if (fresh || mark.length == begin) {
+    // As short as the journal has it, though more had been written: it is another file, or has been cut from outside.
+    if (!committed_length || output.stable != begin) output.begun_anew = true;
+    output.stable = begin;
+  }
   output.path = mark.path;
   output.live = mark.length;
   output.live_retired = false;

@@ -76,7 +76,8 @@ class SinkTracker final : public SinkProgress {
 
   // The store's part of announce().
   bool is_retired(const journal::OutputKey& key) const;
-  void opened(const journal::OutputKey& key, const OutputMark& output, std::uint64_t committed_length);
+  /// `committed_length`: what the journal has had for this file, null when it has taken the mark just now.
+  void opened(const journal::OutputKey& key, const OutputMark& output, const std::uint64_t* committed_length);
 
  private:
   struct File {
@@ -95,6 +96,7 @@ class SinkTracker final : public SinkProgress {
     bool stable_retired{false};
     bool moved{false};
     bool dirty{false};
+    bool begun_anew{false};  // announced with another length than was reached since it was collected last
     std::shared_ptr<const OutputHandle> sync;  // of the live length, until it is committed
   };
 

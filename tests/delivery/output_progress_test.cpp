@@ -125,6 +125,58 @@ TEST_CASE("outputs: a retired file that is announced again while a commit is und
   CHECK(found.outputs[0].length == 60);
 }
 
+TEST_CASE("outputs: a retired file that is written and retired again during a commit keeps the mark of that commit") {
+  TempDir dir;
+  FaultyFiles files;
+  Run run(dir, &files);
+  REQUIRE(run.out->announce(mark_of(dir / "out", 0)));
+  OutputMark mark = mark_of(dir / "out", 60);
+  mark.sync = std::make_shared<const OutputHandle>(::open((dir / "out").c_str(), O_WRONLY | O_CLOEXEC));
+  run.out->complete(delivery_of(run.file, 0, 1000), {&mark, 1});
+  run.out->retire(dir / "out");
+  bool announced = false;
+  files.on_output_sync = [&] {
+    announced = run.out->announce(mark_of(dir / "out", 60)).has_value();
+    const OutputMark more[] = {mark_of(dir / "out", 90)};
+    run.out->complete(delivery_of(run.file, 1000, 2000), more);
+    run.out->retire(dir / "out");
+  };
+  CHECK(run.store->commit());
+  CHECK(announced);
+  Found found = found_by_next(dir);
+  CHECK(found.position == 1000);
+  REQUIRE(found.outputs.size() == 1);
+  CHECK(found.outputs[0].length == 60);
+  files.on_output_sync = nullptr;
+  CHECK(run.store->commit());
+  found = found_by_next(dir);
+  CHECK(found.position == 2000);
+  CHECK(found.outputs.empty());
+}
+
+TEST_CASE("outputs: a file that is made anew under the same inode during a commit keeps its own length") {
+  TempDir dir;
+  FaultyFiles files;
+  Run run(dir, &files);
+  REQUIRE(run.out->announce(mark_of(dir / "out", 0)));
+  OutputMark mark = mark_of(dir / "out", 60);
+  mark.sync = std::make_shared<const OutputHandle>(::open((dir / "out").c_str(), O_WRONLY | O_CLOEXEC));
+  run.out->complete(delivery_of(run.file, 0, 1000), {&mark, 1});
+  CHECK(run.store->commit());
+  mark.length = 90;
+  run.out->complete(delivery_of(run.file, 1000, 2000), {&mark, 1});
+  // Removed and made again: empty, and the system has given it the same inode.
+  files.on_output_sync = [&] {
+    run.out->retire(dir / "out");
+    CHECK(run.out->announce(mark_of(dir / "out", 0)));
+  };
+  CHECK(run.store->commit());
+  const Found found = found_by_next(dir);
+  CHECK(found.position == 2000);
+  REQUIRE(found.outputs.size() == 1);
+  CHECK(found.outputs[0].length == 0);
+}
+
 TEST_CASE("outputs: a file that replaced another under the same path stands beside it until the commit") {
   TempDir dir;
   Run run(dir);
