@@ -7,6 +7,8 @@
 #include <optional>
 #include <utility>
 
+#include <sys/resource.h>
+
 #include "sources/file_set.hpp"
 #include "sources/outbox.hpp"
 #include "sources/wake.hpp"
@@ -266,16 +268,22 @@ Status Reading::follow() {
 
 Status Reading::once() {
   walk();
-  if (files_.files().empty() && !first_error_) {
+  if (files_.files().empty() && !first_error_ && files_.waiting() == 0) {
     std::string patterns;
     for (const std::string& pattern : options_.include) patterns += (patterns.empty() ? "" : ", ") + pattern;
     return fail(ErrorKind::io, "no file matches " + patterns);
   }
   while (!files_.files().empty() && !ctx_.intake.done()) {
     if (!round(Freshness::as_known) || !once_over() || !outbox_.send_if_due()) break;
-    if (files_.files().empty() && files_.waiting() > 0) walk();
+    if (files_.files().empty() && files_.waiting() > 0) {
+      walk();
+      if (files_.files().empty() && !files_.starvation().empty()) break;
+    }
   }
   outbox_.send();
+  if (!first_error_ && files_.files().empty() && !files_.starvation().empty()) {
+    first_error_ = Error{ErrorKind::io, files_.starvation()};
+  }
   if (first_error_ && !ctx_.intake.done()) return fail(*first_error_);
   return {};
 }
@@ -311,6 +319,12 @@ class FileSource : public Source {
 };
 
 }  // namespace
+
+std::size_t descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  return static_cast<std::size_t>(limit.rlim_cur);
+}
 
 std::unique_ptr<Source> make_file_source(FileSourceOptions options, SourceServices services, FileSourceSystem system) {
   return std::make_unique<FileSource>(std::move(options), std::move(services), std::move(system));

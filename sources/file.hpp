@@ -32,10 +32,15 @@ struct FileSourceOptions {
 };
 const config::Schema<FileSourceOptions>& schema_of(config::Tag<FileSourceOptions>);
 
+/// How many descriptors the process may have at present (the soft limit RLIMIT_NOFILE).
+std::size_t descriptor_limit();
+
 /// What a test may replace.
 struct FileSourceSystem {
   PositionedRead read{system_read()};
   std::size_t inotify_watches_max{std::numeric_limits<std::size_t>::max()};
+  std::size_t descriptors_max{descriptor_limit()};  ///< of the whole process
+  std::size_t released_max{4096};                   ///< closed files that still exist and are remembered
 };
 
 /// Follows files across growth, rotation and truncation. See docs/components/sources/file.md.

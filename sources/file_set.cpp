@@ -21,6 +21,13 @@ namespace logpipe {
 namespace {
 
 constexpr std::size_t kRotatedMax = 4096;
+// For sinks, sockets, the journal, and the directories that are being walked.
+constexpr std::size_t kDescriptorsReserved = 128;
+constexpr std::size_t kOpenMin = 16;
+
+bool is_gone(int error) {
+  return error == ENOENT || error == ENOTDIR;
+}
 
 FileKey key_of(const struct stat& info) {
   return {info.st_dev, info.st_ino};
@@ -68,13 +75,23 @@ class FileSet::Collector : public GlobVisitor {
     if (!set_.exclude_.matches(path)) found.insert(path);
   }
   void on_error(const std::string& path, int error) override {
-    set_.note_trouble(set_.open_troubles_, path, Error::from_errno(error, "read " + path));
+    unknown_.push_back(path);
+    if (!set_.starved(error, "read " + path)) {
+      set_.note_trouble(set_.open_troubles_, path, Error::from_errno(error, "read " + path));
+    }
+  }
+  /// Neither found nor behind something that could not be read.
+  bool missed(const std::string& path) const {
+    return !found.contains(path) && std::none_of(unknown_.begin(), unknown_.end(), [&](const std::string& unknown) {
+      return path.starts_with(unknown) && (path.size() == unknown.size() || path[unknown.size()] == '/');
+    });
   }
 
   std::unordered_set<std::string> found;
 
  private:
   FileSet& set_;
+  std::vector<std::string> unknown_;
 };
 
 FileSet::FileSet(const FileSourceOptions& options, const SourceServices& services, TailTools& tools,
@@ -83,8 +100,10 @@ FileSet::FileSet(const FileSourceOptions& options, const SourceServices& service
       services_(services),
       tools_(tools),
       component_("sources." + services.name),
+      descriptors_(std::max(system.descriptors_max - std::min(system.descriptors_max, kDescriptorsReserved), kOpenMin)),
       exclude_(options.exclude, working_directory()),
-      watcher_(services.once ? 0 : system.inotify_watches_max) {
+      watcher_(services.once ? 0 : system.inotify_watches_max),
+      released_(system.released_max) {
   const std::string directory = working_directory();
   for (const std::string& pattern : options.include) include_.emplace_back(pattern, directory);
   if (services.metrics != nullptr) {
@@ -106,6 +125,7 @@ void FileSet::walk() {
   ++walks_;
   walk_needed_ = false;
   waiting_ = 0;
+  starvation_.clear();
   const std::map<std::string, std::string> old_troubles = std::exchange(open_troubles_, {});
   watcher_.begin_walk();
   Collector collector(*this);
@@ -120,7 +140,7 @@ void FileSet::walk() {
   for (const auto& file : files_) {
     const std::set<std::string> names = file->names;
     for (const std::string& name : names) {
-      if (!collector.found.contains(name)) remove_name(name);
+      if (collector.missed(name)) remove_name(name);
     }
   }
   // The oldest first: after a restart that is the order of their lines.
@@ -147,15 +167,13 @@ void FileSet::walk() {
 TailedFile* FileSet::look_up(const std::string& path, bool matching, std::optional<Found>& unknown) {
   struct stat info {};
   if (lstat(path.c_str(), &info) != 0) {
-    if (errno != ENOENT && errno != ENOTDIR)
-      note_trouble(open_troubles_, path, Error::from_errno(errno, "stat " + path));
+    if (!is_gone(errno)) note_trouble(open_troubles_, path, Error::from_errno(errno, "stat " + path));
     return nullptr;
   }
   std::string target;
   if (S_ISLNK(info.st_mode)) {
     if (stat(path.c_str(), &info) != 0) {
-      if (errno != ENOENT && errno != ENOTDIR)
-        note_trouble(open_troubles_, path, Error::from_errno(errno, "stat " + path));
+      if (!is_gone(errno)) note_trouble(open_troubles_, path, Error::from_errno(errno, "stat " + path));
       return nullptr;
     }
     target = target_of(path);
@@ -194,7 +212,7 @@ void FileSet::examine(const std::string& path, const std::string& origin, bool m
 }
 
 void FileSet::open_file(const std::string& path, const std::string& origin, bool matching) {
-  if (files_.size() >= options_.max_open_files) {
+  if (files_.size() >= open_max()) {
     ++waiting_;
     if (starting_) late_.insert(path);
     return;
@@ -202,8 +220,9 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   // Never blocks, should the name lead to something else by now.
   Descriptor descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
   if (!descriptor) {
-    if (errno == ENOENT) return;
-    note_trouble(open_troubles_, path, Error::from_errno(errno, "open " + path));
+    const int error = errno;
+    if (error == ENOENT) return;
+    if (!starved(error, "open " + path)) note_trouble(open_troubles_, path, Error::from_errno(error, "open " + path));
     if (starting_) late_.insert(path);
     return;
   }
@@ -212,16 +231,15 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   const FileKey key = key_of(info);
   if (by_key_.contains(key) || closed_.contains(key)) return examine(path, origin, matching);
   const std::int64_t born = birth_of(descriptor.get());
-  // Read and released before; it is only renamed once more.
-  if (const auto done = finished_.find(key); done != finished_.end() && !matching && done->second == born) return;
-
-  const std::uint64_t begin = first_offset(path, descriptor.get(), static_cast<std::uint64_t>(info.st_size));
-  Resume resume = services_.checkpoints->attach(services_.name, origin, descriptor.get(), begin);
-  log::info(component_, resume.known ? "file opened where it was left" : "file opened",
-            {{"path", path}, {"offset", resume.offset}});
+  if (const auto* done = released_.find(key); done != nullptr && !matching && done->born_ns == born) {
+    return;  // read and released before; it is only renamed once more
+  }
+  Tail::Place place = place_of(key, born, path, origin, descriptor.get());
+  log::info(component_, place.resume.known ? "file opened where it was left" : "file opened",
+            {{"path", path}, {"offset", place.resume.offset}});
   open_troubles_.erase(path);
   files_.push_back(
-      std::make_unique<TailedFile>(key, origin, ++sequence_, std::move(descriptor), std::move(resume), tools_));
+      std::make_unique<TailedFile>(key, origin, ++sequence_, std::move(descriptor), std::move(place), tools_));
   TailedFile& file = *files_.back();
   file.born_ns = born;
   file.changed = std::chrono::steady_clock::now();
@@ -238,10 +256,27 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   open_files_.set(static_cast<double>(files_.size()));
 }
 
-/// At the first sight of what was there at the start, `read_from: end` begins behind the last whole line.
-std::uint64_t FileSet::first_offset(const std::string& path, int fd, std::uint64_t size) {
+/// Where to begin in a file that has just been opened.
+Tail::Place FileSet::place_of(const FileKey& key, std::int64_t born_ns, const std::string& path,
+                              const std::string& origin, int fd) {
   const bool initial = starting_ || late_.erase(path) > 0;
-  if (options_.read_from == ReadFrom::beginning || !initial) return 0;
+  if (const ReleasedFiles::Entry* known = released_.find(key); known != nullptr) {
+    // It has come back. The checkpoints know less: what is under way to the sinks is not in them yet.
+    Tail::Place place = known->place;
+    const bool same = known->born_ns == born_ns;
+    released_.erase(key);
+    if (same) return place;
+    services_.checkpoints->restart(place.resume.file, fd);  // another file has its inode: what is known of it is void
+  }
+  const std::uint64_t begin = initial ? first_offset(fd) : 0;
+  return {.resume = services_.checkpoints->attach(services_.name, origin, fd, begin)};
+}
+
+/// At the first sight of what was there at the start, `read_from: end` begins behind the last whole line.
+std::uint64_t FileSet::first_offset(int fd) {
+  struct stat info {};
+  if (options_.read_from == ReadFrom::beginning || fstat(fd, &info) != 0) return 0;
+  const auto size = static_cast<std::uint64_t>(info.st_size);
   const std::uint64_t from = size - std::min<std::uint64_t>(size, tools_.scratch.size());
   const iovec part{tools_.scratch.data(), static_cast<std::size_t>(size - from)};
   const ssize_t length = tools_.read(fd, &part, 1, static_cast<off_t>(from));
@@ -391,8 +426,8 @@ void FileSet::on_vanished(const std::string& path) {
   const auto known = by_name_.find(path);
   if (known == by_name_.end()) return;
   struct stat info {};
-  const bool still_there = stat(path.c_str(), &info) == 0 && key_of(info) == known->second->key;
-  if (!still_there) remove_name(path);
+  const bool gone = stat(path.c_str(), &info) == 0 ? key_of(info) != known->second->key : is_gone(errno);
+  if (gone) remove_name(path);
 }
 
 void FileSet::make_ready(TailedFile& file) {
@@ -450,10 +485,12 @@ void FileSet::recovered(TailedFile& file) {
 
 void FileSet::release(TailedFile& file, Release how) {
   if (how == Release::finished) {
-    services_.checkpoints->finished(file.tail.file(), file.tail.position());
+    if (file.tail.unlinked()) {
+      services_.checkpoints->finished(file.tail.file(), file.tail.position());
+    } else if (const auto evicted = released_.add(file.key, {file.born_ns, file.tail.place()})) {
+      services_.checkpoints->finished(evicted->place.resume.file, evicted->place.resume.offset);
+    }
     log::info(component_, "file finished", {{"path", file.origin}, {"bytes", file.tail.position()}});
-    if (finished_.size() >= kRotatedMax) finished_.clear();
-    finished_[file.key] = file.born_ns;
   } else {
     closed_.insert(file.key);
   }
@@ -474,6 +511,18 @@ void FileSet::release(TailedFile& file, Release how) {
   if (origin->second.empty()) by_origin_.erase(origin);
   std::erase_if(files_, [&](const auto& candidate) { return candidate.get() == &file; });
   open_files_.set(static_cast<double>(files_.size()));
+}
+
+std::size_t FileSet::open_max() const noexcept {
+  return std::min<std::size_t>(options_.max_open_files, descriptors_);
+}
+
+/// No descriptor is left: to be tried again, and no fault of what it was for.
+bool FileSet::starved(int error, const std::string& what) {
+  if (error != EMFILE && error != ENFILE) return false;
+  ++waiting_;
+  if (starvation_.empty()) starvation_ = Error::from_errno(error, what).message;
+  return true;
 }
 
 void FileSet::note_trouble(std::map<std::string, std::string>& troubles, const std::string& path, const Error& error) {
@@ -501,8 +550,11 @@ void FileSet::report_health() {
         std::strerror(watcher_.last_error()) + "), changes there are found by scanning only");
   }
   if (waiting_ > 0 && !services_.once) {
-    add(std::to_string(waiting_) + " files wait, max_open_files (" + std::to_string(options_.max_open_files) +
-        ") are open");
+    const std::string count = std::to_string(open_max());
+    add(std::to_string(waiting_) + " files wait, " +
+        (!starvation_.empty()                    ? starvation_
+         : open_max() >= options_.max_open_files ? "max_open_files (" + count + ") are open"
+                                                 : count + " are open, as many as RLIMIT_NOFILE leaves"));
   }
   if (reason == reported_) return;
   reported_ = reason;

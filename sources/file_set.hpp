@@ -13,6 +13,7 @@
 
 #include "sources/file.hpp"
 #include "sources/glob.hpp"
+#include "sources/released.hpp"
 #include "sources/tail.hpp"
 #include "sources/watcher.hpp"
 
@@ -20,12 +21,12 @@ namespace logpipe {
 
 /// A tail with the names that lead to it.
 struct TailedFile {
-  TailedFile(FileKey file_key, std::string first_path, std::uint64_t number, Descriptor file, Resume resume,
+  TailedFile(FileKey file_key, std::string first_path, std::uint64_t number, Descriptor file, Tail::Place place,
              TailTools& tools)
       : key(file_key),
         origin(std::move(first_path)),
         sequence(number),
-        tail(std::move(file), std::move(resume), tools) {}
+        tail(std::move(file), std::move(place), tools) {}
 
   const FileKey key;
   const std::string origin;      ///< the path it was first found under, or rotated away from
@@ -73,12 +74,15 @@ class FileSet {
   void fail(TailedFile& file, const Error& error);
   /// A read has succeeded: ends an earlier failure.
   void recovered(TailedFile& file);
-  /// Closes a file. `finished`: it is gone for good, so its checkpoint may be forgotten.
+  /// Closes a file. `finished`: no pattern leads to it and it is read to its end. If it still exists it may come back,
+  /// so its checkpoint and its place are kept. `closed`: read as far as `--once` reads, not to be opened again.
   enum class Release : std::uint8_t { closed, finished };
   void release(TailedFile& file, Release how);
 
-  /// Names that could not be opened because `max_open_files` are.
+  /// Names that could not be opened because as many files as may be are, or because the process has no descriptor left.
   std::size_t waiting() const noexcept { return waiting_; }
+  /// In words, when it is the process that has none left; empty otherwise.
+  const std::string& starvation() const noexcept { return starvation_; }
   /// The first file or directory that could not be read, in words; empty: none.
   std::string first_trouble() const;
 
@@ -105,7 +109,11 @@ class FileSet {
   void order(const std::string& origin);
   std::uint64_t age_rank(const TailedFile& file) const;
   bool matches(const std::string& path) const;
-  std::uint64_t first_offset(const std::string& path, int fd, std::uint64_t size);
+  std::uint64_t first_offset(int fd);
+  Tail::Place place_of(const FileKey& key, std::int64_t born_ns, const std::string& path, const std::string& origin,
+                       int fd);
+  std::size_t open_max() const noexcept;
+  bool starved(int error, const std::string& what);
   void note_trouble(std::map<std::string, std::string>& troubles, const std::string& path, const Error& error);
   void apply(const DirectoryWatcher::Change& change);
   void on_appeared(const DirectoryWatcher::Change& change);
@@ -116,6 +124,7 @@ class FileSet {
   const SourceServices& services_;
   TailTools& tools_;
   const std::string component_;
+  const std::size_t descriptors_;  // that it may take
   std::vector<Glob> include_;
   ExcludeList exclude_;
   DirectoryWatcher watcher_;
@@ -129,7 +138,7 @@ class FileSet {
   std::set<std::string> to_order_;                                       // origins with files to be put in order
   std::set<TailedFile*> gone_;
   std::vector<TailedFile*> ready_;
-  std::map<FileKey, std::int64_t> finished_;          // released for good -> time of birth
+  ReleasedFiles released_;
   std::set<FileKey> closed_;                          // read to the end with `--once`; not to be opened again
   std::set<std::string> skipped_;                     // names that are no regular files, logged once
   std::set<std::string> late_;                        // there at the start, but opened later
@@ -140,6 +149,7 @@ class FileSet {
   std::uint64_t moves_{0};
   std::uint64_t lag_bytes_{0};
   std::size_t waiting_{0};
+  std::string starvation_;
   bool walk_needed_{false};
   bool names_changed_{false};
   bool starting_{true};  // until the end of the first walk

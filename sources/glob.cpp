@@ -38,6 +38,21 @@ bool is_directory(const std::string& path) {
   return stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/// As above, but tells of a name of which that cannot be known.
+template <auto Stat>
+bool is_directory_by(const std::string& path, GlobVisitor& visitor) {
+  struct stat info {};
+  if (Stat(path.c_str(), &info) == 0) return S_ISDIR(info.st_mode);
+  if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) visitor.on_error(path, errno);
+  return false;
+}
+bool is_directory(const std::string& path, GlobVisitor& visitor) {
+  return is_directory_by<&stat>(path, visitor);
+}
+bool is_own_directory(const std::string& path, GlobVisitor& visitor) {
+  return is_directory_by<&lstat>(path, visitor);
+}
+
 struct DirectoryCloser {
   void operator()(DIR* directory) const noexcept { closedir(directory); }
 };
@@ -121,7 +136,7 @@ void Glob::walk_literal(std::size_t component, const std::string& directory, int
   } else {
     visitor.on_directory(directory, DirectoryUse::passage);
     // It may have come between the look and the watch.
-    if (is_directory(path)) walk_from(component + 1, path, depth, visitor);
+    if (is_directory(path, visitor)) walk_from(component + 1, path, depth, visitor);
   }
 }
 
@@ -137,17 +152,15 @@ void Glob::walk_from(std::size_t component, const std::string& directory, int de
     if (wanted.kind == Kind::any_depth) {
       if (name.starts_with('.') || depth >= kDepthMax) return;
       const std::string path = join(directory, name);
-      struct stat info {};
-      const bool below =
-          type == DT_DIR || (type == DT_UNKNOWN && lstat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode));
-      if (below) walk_from(component, path, depth + 1, visitor);
+      if (type == DT_DIR || (type == DT_UNKNOWN && is_own_directory(path, visitor)))
+        walk_from(component, path, depth + 1, visitor);
       return;
     }
     if (!name_matches(wanted.text, name)) return;
     const std::string path = join(directory, name);
     if (last) {
       if (type != DT_DIR) visitor.on_match(path);
-    } else if (type == DT_DIR || ((type == DT_LNK || type == DT_UNKNOWN) && is_directory(path))) {
+    } else if (type == DT_DIR || ((type == DT_LNK || type == DT_UNKNOWN) && is_directory(path, visitor))) {
       walk_from(component + 1, path, depth, visitor);
     }
   });

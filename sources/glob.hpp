@@ -21,7 +21,7 @@ class GlobVisitor {
   virtual void on_directory(const std::string& path, DirectoryUse use) = 0;
   /// A name that matches and exists, of whatever kind.
   virtual void on_match(const std::string& path) = 0;
-  /// A directory that cannot be read.
+  /// A name that cannot be looked at, or a directory that cannot be read: whatever lies at it or below is not known.
   virtual void on_error(const std::string& path, int error) = 0;
 };
 

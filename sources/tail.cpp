@@ -20,6 +20,16 @@ Tail::Tail(Descriptor file, Resume resume, TailTools& tools)
       position_(resume_.offset),
       searched_(resume_.offset) {}
 
+Tail::Tail(Descriptor file, Place place, TailTools& tools) : Tail(std::move(file), std::move(place.resume), tools) {
+  continues_ = place.continues;
+  witness_ = place.witness;
+  witness_bytes_ = place.witness_bytes;
+}
+
+Tail::Place Tail::place() const {
+  return {{resume_.file, position_, true}, continues_, witness_, witness_bytes_};
+}
+
 Tail::Look Tail::look() {
   struct stat info {};
   if (fstat(file_.get(), &info) != 0) {

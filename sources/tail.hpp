@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <sys/types.h>
@@ -57,7 +58,18 @@ class Tail {
   /// What a look found.
   enum class Look : std::uint8_t { same, grown, truncated, failed };
 
+  /// Where reading stands, and how to tell that the bytes before are still the same.
+  struct Place {
+    Resume resume;
+    bool continues{false};
+    std::array<char, 32> witness{};
+    std::size_t witness_bytes{0};
+  };
+
   Tail(Descriptor file, Resume resume, TailTools& tools);
+  /// Goes on in a file that another tail has read.
+  Tail(Descriptor file, Place place, TailTools& tools);
+  Place place() const;
 
   int fd() const noexcept { return file_.get(); }
   const SourceFileRef& file() const noexcept { return resume_.file; }
@@ -83,7 +95,7 @@ class Tail {
  private:
   static constexpr std::size_t kTurnBytes = BlockPool::kBlockBytes;
   static constexpr std::size_t kReadAgainMax = 64 * 1024;
-  static constexpr std::size_t kWitnessBytes = 32;
+  static constexpr std::size_t kWitnessBytes = std::tuple_size_v<decltype(Place::witness)>;
 
   Turn read_lines(Outbox& outbox, std::size_t expected);
   Turn search_line_end(Outbox& outbox);
