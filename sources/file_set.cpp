@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
+#include "sources/generation.hpp"
 #include "telemetry/log.hpp"
 
 namespace logpipe {
@@ -143,9 +144,11 @@ void FileSet::walk() {
       if (collector.missed(name)) remove_name(name);
     }
   }
-  // The oldest first: after a restart that is the order of their lines.
+  // The oldest first: after a restart that is the order of their lines. Not by their birth: a copy that was made before
+  // a truncation is younger than the log.
   std::sort(fresh.begin(), fresh.end(), [](const Found& a, const Found& b) {
-    return std::tie(a.modified_ns, a.path) < std::tie(b.modified_ns, b.path);
+    return std::tuple(a.modified_ns, generation_of(b.path), std::string_view(a.path)) <
+           std::tuple(b.modified_ns, generation_of(a.path), std::string_view(b.path));
   });
   for (const Found& found : fresh) open_file(found.path, found.path, true);
   watcher_.end_walk();
