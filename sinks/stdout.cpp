@@ -64,6 +64,7 @@ class StdoutSink final : public Sink {
     // code.
     std::atomic<bool> reader_gone{false};
     const StopEvent stopped(scope.context.token());
+    if (stopped.fd() < 0) return failed({ErrorKind::io, "stdout sink: no descriptor left to be stopped by"});
     StreamWriter writer(fd_, stopped.fd());
     TaskGroup watcher(scope.context);
     if (writer.has_reader()) {

@@ -6,8 +6,8 @@
 namespace logpipe {
 
 /// A descriptor that becomes readable when `stop` is requested, so that a poll() hears of it.
-/// Threads: one that polls; the request may come from any. Errors: none; without a descriptor (-1) poll only misses the
-/// stop.
+/// Threads: one that polls; the request may come from any. Errors: fd() is -1 when there is no
+/// descriptor to be had; a poll() with it would miss the stop.
 class StopEvent {
  public:
   explicit StopEvent(const std::stop_token& stop);

@@ -5,6 +5,7 @@
 #include <pty.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -333,4 +334,27 @@ TEST_CASE("stdout sink: leaves no threads and no descriptors behind") {
   }
   CHECK(open_descriptors() == descriptors_before);
   CHECK(threads() == threads_before);
+}
+
+TEST_CASE("stdout sink: without a descriptor to be stopped by it ends with an error instead of starting") {
+  Ends pipe;
+  {
+    int fds[2];
+    REQUIRE(::pipe2(fds, O_CLOEXEC) == 0);
+    pipe = {fds[0], fds[1]};
+  }
+  rlimit before{};
+  REQUIRE(::getrlimit(RLIMIT_NOFILE, &before) == 0);
+  const int lowest_free = ::dup(pipe.reader);
+  REQUIRE(lowest_free >= 0);
+  ::close(lowest_free);
+  const rlimit none_left{static_cast<rlim_t>(lowest_free), before.rlim_max};
+  FakeProgress progress;
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &none_left) == 0);
+  SinkRun run(make_stdout_sink({}, services(progress), pipe.writer));
+  const Status status = run.finish();
+  REQUIRE(::setrlimit(RLIMIT_NOFILE, &before) == 0);
+  REQUIRE_FALSE(status.has_value());
+  CHECK(status.error().kind == ErrorKind::io);
+  CHECK(status.error().message.find("descriptor") != std::string::npos);
 }
