@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,18 +16,20 @@
 
 namespace logpipe {
 
-/// What makes a file the same file: device, inode, and a hash of its first bytes, because inodes are used again.
+/// What makes a file the same file: device, inode, and, because inodes are used again, the time it was made and a hash
+/// of its first bytes.
 struct FileIdentity {
   static constexpr std::uint32_t kHeadBytes = 1024;
   std::uint64_t device{0};
   std::uint64_t inode{0};
+  std::uint64_t birth_ns{0};    ///< since 1970; 0: the file system does not say, and any time may be the same
   std::uint32_t head_bytes{0};  ///< how many bytes `head_hash` covers: min(kHeadBytes, size when it was taken)
   std::uint64_t head_hash{0};   ///< XXH3-64
 };
 /// Reads the identity of an open file without moving its offset.
 Result<FileIdentity> identify(int fd);
-/// True when the open file still is the remembered one: same device and inode, and its head hashes the same over the
-/// remembered length.
+/// True when the open file still is the remembered one: same device, inode and birth time as far as both are known, and
+/// its head hashes the same over the remembered length.
 bool is_same_file(int fd, const FileIdentity& remembered);
 
 /// An open output file that the committer may have to sync after the sink has closed its own use of it.
@@ -133,8 +136,12 @@ class CheckpointStore {
   /// once, for no later success can make up for it: that sink stays at its last checkpoint until the next begin_run.
   virtual Status run(const Context& ctx) = 0;
   /// Commits now: snapshot, sync of the outputs that ask for it, one journal append per changed sink, sync of the
-  /// journal. A failure (disk full) keeps the old checkpoint and is reported; the next commit tries again. Any thread.
+  /// journal. Any thread. Errors, all of ErrorKind::io: `checkpoint journal: …` (disk full) keeps the old checkpoint,
+  /// and the next commit tries again; `sync output of sink …` is output_failure(), returned by every commit until the
+  /// next begin_run when nothing is wrong with the journal.
   virtual Status commit() = 0;
+  /// The first output that could not be synced in this run; its sink stays at its last checkpoint. Any thread.
+  virtual std::optional<Error> output_failure() const { return std::nullopt; }
 
   /// Positions as they would be committed now, for the admin endpoint and tests.
   struct Position {

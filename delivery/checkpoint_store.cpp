@@ -51,6 +51,7 @@ Status JournalledCheckpoints::load() {
   next_file_id_ = state_.next_file_id;
   for (const auto& [id, record] : state_.files) {
     files_[id].record = record;
+    files_[id].remembered = true;
     const FileKey key{record.source, record.identity.device, record.identity.inode};
     const auto [place, fresh] = index_.try_emplace(key, id);
     if (fresh) continue;
@@ -101,14 +102,24 @@ Resume JournalledCheckpoints::attach(const std::string& source, const std::strin
   const std::uint64_t id = found->second;
   File& file = files_.at(id);
   const std::uint64_t position = std::max(reached(id), file.record.first_offset);
-  if (!head->matches(file.record.identity)) {
+  // Within one process an inode alone is believed: its first checkpoint takes the head too. From one to the next it may
+  // have been used again, and lines read twice are better than lines skipped.
+  const bool doubtful = file.remembered && position > 0 && head->only_inode_tells(file.record.identity);
+  if (doubtful) {
+    log::warn(kComponent, "a file of which only the inode is known may be another one; read again",
+              {{"source", source}, {"path", path}, {"checkpoint", position}});
+    first_offset = std::min(first_offset, file.record.first_offset);
+  } else if (!head->matches(file.record.identity)) {
     log::info(kComponent, "other content under a known inode; read as a new file",
               {{"source", source}, {"path", path}});
   } else if (head->size < position) {
     log::warn(kComponent, "a file is shorter than its checkpoint; read as a new file",
               {{"source", source}, {"path", path}, {"size", head->size}, {"checkpoint", position}});
   } else {
-    if (file.record.path != path || file.record.identity.head_bytes < head->identity.head_bytes) {
+    file.remembered = false;
+    const FileIdentity& known = file.record.identity;
+    if (file.record.path != path || known.head_bytes < head->identity.head_bytes ||
+        (known.birth_ns == 0 && head->identity.birth_ns != 0)) {
       file.record.path = path;
       file.record.identity = head->identity;
       dirty_file(file);
@@ -281,8 +292,7 @@ Status JournalledCheckpoints::run(const Context& ctx) {
     }
     if (const Status status = commit(); !status) {
       log::warn(kComponent, "checkpoint not written, the last one stays", {{"error", status.error().message}});
-      const MutexLock guard(commit_mutex_);
-      if (output_failure_) return fail(*output_failure_);
+      if (std::optional<Error> failure = output_failure()) return fail(std::move(*failure));
     }
   }
 }
@@ -299,13 +309,22 @@ Status JournalledCheckpoints::commit() {
   Status status;
   {
     const MutexLock guard(mutex_);
+    if (!outputs && !output_failure_) output_failure_ = outputs.error();
     status = write(steps, grown);
+    if (!status) {
+      status = fail(status.error().kind, "checkpoint journal: " + status.error().message);
+      note_change();
+    } else if (output_failure_) {
+      status = fail(*output_failure_);
+    }
   }
-  if (!status) note_change();
-  if (!outputs) output_failure_ = outputs.error();
-  if (status && output_failure_) status = fail(*output_failure_);
   if (!status) failures_.fetch_add(1, std::memory_order_relaxed);
   return status;
+}
+
+std::optional<Error> JournalledCheckpoints::output_failure() const {
+  const MutexLock guard(mutex_);
+  return output_failure_;
 }
 
 std::vector<JournalledCheckpoints::Step> JournalledCheckpoints::collect(std::vector<HeadToGrow>& heads) {

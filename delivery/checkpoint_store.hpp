@@ -36,6 +36,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   SinkProgress& sink(const std::string& name, Hooks hooks) override;
   Status run(const Context& ctx) override;
   Status commit() override;
+  std::optional<Error> output_failure() const override;
   std::vector<Position> positions() const override;
   std::uint64_t commits() const noexcept override { return commits_.load(std::memory_order_relaxed); }
   std::uint64_t commit_failures() const noexcept override { return failures_.load(std::memory_order_relaxed); }
@@ -45,6 +46,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
     journal::FileRecord record;
     std::optional<std::uint64_t> end;  // finished: forgotten once every sink of the run is there
     bool attached{false};              // in this run
+    bool remembered{false};            // from the last process, and not attached since
     bool dirty{false};                 // the journal has it otherwise or not at all; listed in dirty_files_
   };
   using FileKey = std::tuple<std::string, std::uint64_t, std::uint64_t>;  // source, device, inode
@@ -84,9 +86,9 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
 
   // Mutexes, not channels: sources ask and must have the answer at once, and all of this is per file or per commit.
   Mutex commit_mutex_;
-  std::optional<Error> output_failure_ LOGPIPE_GUARDED_BY(commit_mutex_);
 
   mutable Mutex mutex_;
+  std::optional<Error> output_failure_ LOGPIPE_GUARDED_BY(mutex_);
   std::unique_ptr<journal::Journal> journal_ LOGPIPE_GUARDED_BY(mutex_);  // null without a state directory
   journal::State state_ LOGPIPE_GUARDED_BY(mutex_);
   std::uint64_t next_file_id_ LOGPIPE_GUARDED_BY(mutex_){1};

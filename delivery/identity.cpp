@@ -1,5 +1,6 @@
 #include "delivery/identity.hpp"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -9,8 +10,21 @@
 namespace logpipe {
 namespace detail {
 
+namespace {
+
+// statx(2): not every file system keeps it, and not every kernel has the call.
+std::uint64_t birth_of(int fd) noexcept {
+  struct statx info {};
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &info) != 0 || (info.stx_mask & STATX_BTIME) == 0) return 0;
+  return static_cast<std::uint64_t>(info.stx_btime.tv_sec) * 1'000'000'000 + info.stx_btime.tv_nsec;
+}
+
+}  // namespace
+
 bool FileHead::matches(const FileIdentity& remembered) const noexcept {
   if (identity.device != remembered.device || identity.inode != remembered.inode) return false;
+  const bool both_born = identity.birth_ns != 0 && remembered.birth_ns != 0;
+  if (both_born && identity.birth_ns != remembered.birth_ns) return false;
   if (remembered.head_bytes > identity.head_bytes) return false;
   return remembered.head_bytes == 0 || XXH3_64bits(bytes.data(), remembered.head_bytes) == remembered.head_hash;
 }
@@ -22,6 +36,7 @@ Result<FileHead> read_head(int fd) {
   FileHead head;
   head.identity.device = status.st_dev;
   head.identity.inode = status.st_ino;
+  head.identity.birth_ns = birth_of(fd);
   head.size = static_cast<std::uint64_t>(status.st_size);
   std::uint32_t have = 0;
   while (have < head.bytes.size()) {

@@ -105,6 +105,10 @@ Status Journal::load(State& state) {
     return fail(ErrorKind::invalid, "read " + path_.string() + ": format version " + std::to_string(version) +
                                         " is newer than this program, which reads up to " + std::to_string(kVersion));
   }
+  if (version < kVersion) {
+    return fail(ErrorKind::invalid, "read " + path_.string() + ": format version " + std::to_string(version) +
+                                        " was never released and is not read; remove the file to begin anew");
+  }
 
   std::uint64_t good = kHeaderBytes;
   while (good < bytes.size()) {

@@ -44,12 +44,12 @@ class Group {
 /// Limits: a record of 1 GiB; `kDamagedMax` damaged files are kept, the last of them is overwritten.
 class Journal {
  public:
-  static constexpr std::uint32_t kVersion = 1;
+  static constexpr std::uint32_t kVersion = 2;
   static constexpr std::size_t kHeaderBytes = 16;
   static constexpr int kDamagedMax = 4;
 
   /// Opens or begins the journal of a directory that exists and is locked, and replays it into `state`.
-  /// ErrorKind::io when it cannot be read or written, invalid when a newer version of the program has written it.
+  /// ErrorKind::io when it cannot be read or written, invalid when it has the format of another version.
   static Result<std::unique_ptr<Journal>> open(std::filesystem::path directory, StateFiles& files, State& state);
   ~Journal();
   Journal(const Journal&) = delete;

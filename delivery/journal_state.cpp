@@ -35,6 +35,7 @@ FileRecord take_file(ByteReader& in) {
   record.id = in.take<std::uint64_t>();
   record.identity.device = in.take<std::uint64_t>();
   record.identity.inode = in.take<std::uint64_t>();
+  record.identity.birth_ns = in.take<std::uint64_t>();
   record.identity.head_hash = in.take<std::uint64_t>();
   record.identity.head_bytes = in.take<std::uint32_t>();
   record.first_offset = in.take<std::uint64_t>();
@@ -103,6 +104,7 @@ std::string encode(const FileRecord& record) {
   put(out, record.id);
   put(out, record.identity.device);
   put(out, record.identity.inode);
+  put(out, record.identity.birth_ns);
   put(out, record.identity.head_hash);
   put(out, record.identity.head_bytes);
   put(out, record.first_offset);

@@ -186,6 +186,56 @@ TEST_CASE("commit: an announcement that cannot be written is an error and can be
   CHECK(store->sink("out", {}).recovered()[0].length == 40);
 }
 
+TEST_CASE("commit: a failed output and a failed journal can be told apart, also when both have failed") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000));
+  write_file(dir / "out", "");
+  FaultyFiles files;
+  auto store = open_store(dir / "state", &files);
+  store->begin_run({"bad", "good"});
+  const SourceFileRef file = store->attach("app", dir / "log", Fd(dir / "log"), 0).file;
+  SinkProgress& bad = store->sink("bad", {});
+  SinkProgress& good = store->sink("good", {});
+  CHECK(store->commit());
+  CHECK_FALSE(store->output_failure());
+
+  // The journal alone.
+  good.complete(delivery_of(file, 0, 1000));
+  files.room = 0;
+  Status failed = store->commit();
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().kind == ErrorKind::io);
+  CHECK(failed.error().message.starts_with("checkpoint journal: "));
+  CHECK_FALSE(store->output_failure());
+
+  // Both: what is wrong with the journal is said, and the output is not forgotten.
+  REQUIRE_FALSE(bad.announce(mark_of(dir / "out", 0)));
+  files.room = std::numeric_limits<long>::max();
+  REQUIRE(bad.announce(mark_of(dir / "out", 0)));
+  OutputMark mark = mark_of(dir / "out", 10);
+  mark.sync = std::make_shared<const OutputHandle>(::open((dir / "out").c_str(), O_WRONLY | O_CLOEXEC));
+  bad.complete(delivery_of(file, 0, 1000), {&mark, 1});
+  files.output_sync_error = EIO;
+  files.room = 0;
+  failed = store->commit();
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().message.starts_with("checkpoint journal: "));
+  REQUIRE(store->output_failure());
+  CHECK(store->output_failure()->kind == ErrorKind::io);
+  CHECK(store->output_failure()->message.starts_with("sync output of sink bad: "));
+
+  // The output alone, which no later success makes good.
+  files.output_sync_error = 0;
+  files.room = std::numeric_limits<long>::max();
+  failed = store->commit();
+  REQUIRE_FALSE(failed);
+  CHECK(failed.error().message == store->output_failure()->message);
+  CHECK(position_of(*store, "good", file->id) == 1000);
+  store->begin_run({"bad", "good"});
+  CHECK_FALSE(store->output_failure());
+  CHECK(store->commit());
+}
+
 TEST_CASE("commit: an announcement is synced exactly when the output asks for it") {
   TempDir dir;
   FaultyFiles files;

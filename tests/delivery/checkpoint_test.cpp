@@ -2,6 +2,7 @@
 
 #include <map>
 
+#include "delivery/journal.hpp"
 #include "telemetry/ledger.hpp"
 #include "tests/delivery/support.hpp"
 
@@ -354,4 +355,111 @@ TEST_CASE("checkpoint: the journal stays small under many commits and holds the 
   auto store = open_store(dir / "state");
   store->begin_run({"out"});
   CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 1000);
+}
+
+namespace {
+
+/// Leaves a journal in which a file of 5000 bytes has been read to 3000, with its identity changed by `change`.
+void leave_journal(const TempDir& dir, const std::function<void(FileIdentity&)>& change) {
+  write_file(dir / "log", text_of(5000));
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    store->sink("out", {}).complete(delivery_of(resume.file, 0, 3000));
+    CHECK(store->commit());
+  }
+  journal::State state;
+  const auto opened = journal::Journal::open(dir / "state", StateFiles::system(), state);
+  REQUIRE(opened);
+  for (auto& [id, file] : state.files) change(file.identity);
+  REQUIRE((*opened)->rewrite(state));
+}
+Resume attach_in_next(const TempDir& dir, std::uint64_t first_offset) {
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  return store->attach("app", dir / "log", Fd(dir / "log"), first_offset);
+}
+
+}  // namespace
+
+TEST_CASE("checkpoint: a file that was made later under the same inode is new, though it begins with the same bytes") {
+  TempDir dir;
+  std::uint64_t birth = 0;
+  leave_journal(dir, [&](FileIdentity& identity) {
+    birth = identity.birth_ns;
+    identity.birth_ns -= birth == 0 ? 0 : 1;
+  });
+  const Resume resume = attach_in_next(dir, 0);
+  CHECK(resume.known == (birth == 0));
+  CHECK(resume.offset == (birth == 0 ? 3000 : 0));
+}
+
+TEST_CASE("checkpoint: where the file system keeps no birth times the head decides") {
+  TempDir dir;
+  leave_journal(dir, [](FileIdentity& identity) { identity.birth_ns = 0; });
+  CHECK(attach_in_next(dir, 0).offset == 3000);
+}
+
+TEST_CASE("checkpoint: with neither birth time nor head a file is read again, not skipped") {
+  const LogCapture log;
+  TempDir dir;
+  leave_journal(dir, [](FileIdentity& identity) { identity = {identity.device, identity.inode, 0, 0, 0}; });
+  // Reading from the end is for files that were never seen.
+  const Resume resume = attach_in_next(dir, 5000);
+  CHECK_FALSE(resume.known);
+  CHECK(resume.offset == 0);
+  CHECK(log.contains("read again"));
+}
+
+TEST_CASE("checkpoint: a file that was empty when it was seen is found again by its birth time") {
+  TempDir dir;
+  std::uint64_t birth = 0;
+  leave_journal(dir, [&](FileIdentity& identity) {
+    birth = identity.birth_ns;
+    identity.head_bytes = 0;
+    identity.head_hash = 0;
+  });
+  CHECK(attach_in_next(dir, 0).offset == (birth == 0 ? 0 : 3000));
+}
+
+TEST_CASE(
+    "checkpoint: a file seen empty without a birth time is known in the same process, and in the next by its head") {
+  TempDir dir;
+  write_file(dir / "log", "");
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  const Resume first = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+  append_file(dir / "log", text_of(3000));
+  store->sink("out", {}).complete(delivery_of(first.file, 0, 3000));
+  store->begin_run({"out"});  // before any commit could take the head
+  CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 3000);
+  CHECK(store->commit());
+  store.reset();
+  CHECK(attach_in_next(dir, 0).offset == 3000);
+}
+
+TEST_CASE("checkpoint: files that are removed and made again with the same head are read from their beginning") {
+  TempDir dir;
+  int reused = 0;
+  for (int round = 0; round < 20; ++round) {
+    TempDir state;
+    write_file(dir / "log", text_of(2000));
+    const auto before = identify(Fd(dir / "log"));
+    REQUIRE(before);
+    auto store = open_store(state / "state");
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    store->sink("out", {}).complete(delivery_of(resume.file, 0, 2000));
+    fs::remove(dir / "log");
+    write_file(dir / "log", text_of(2000) + "more");
+    const auto now = identify(Fd(dir / "log"));
+    REQUIRE(now);
+    // The clock of birth times may not have ticked.
+    if (now->inode != before->inode || now->birth_ns == before->birth_ns) continue;
+    ++reused;
+    store->begin_run({"out"});
+    CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 0);
+  }
+  MESSAGE("inodes used again: ", reused);
 }

@@ -67,3 +67,36 @@ TEST_CASE("identity: a file shorter than its remembered head, another inode and 
   CHECK(directory.error().kind == ErrorKind::invalid);
   CHECK_FALSE(identify(-1));
 }
+
+TEST_CASE("identity: a file that was made at another time is another one, though its head is the same") {
+  TempDir dir;
+  write_file(dir / "log", text_of(2000));
+  const auto now = identify(Fd(dir / "log"));
+  REQUIRE(now);
+  FileIdentity remembered = *now;
+  remembered.birth_ns = now->birth_ns + 1;
+  // Where the file system does not say, the head decides.
+  CHECK(is_same_file(Fd(dir / "log"), remembered) == (now->birth_ns == 0));
+  remembered.birth_ns = 0;
+  CHECK(is_same_file(Fd(dir / "log"), remembered));
+  append_file(dir / "log", "more");
+  CHECK(is_same_file(Fd(dir / "log"), *now));
+  fs::rename(dir / "log", dir / "log.1");
+  CHECK(is_same_file(Fd(dir / "log.1"), *now));
+}
+
+TEST_CASE("identity: a birth time is one of the last minutes, where there is one") {
+  TempDir dir;
+  write_file(dir / "log", "x");
+  const auto identity = identify(Fd(dir / "log"));
+  REQUIRE(identity);
+  if (identity->birth_ns == 0) {
+    MESSAGE("this file system keeps no birth times");
+    return;
+  }
+  struct stat status {};
+  REQUIRE(::stat((dir / "log").c_str(), &status) == 0);
+  const auto modified = static_cast<std::uint64_t>(status.st_mtim.tv_sec);
+  CHECK(identity->birth_ns / 1'000'000'000 <= modified);
+  CHECK(identity->birth_ns / 1'000'000'000 + 60 > modified);
+}

@@ -10,7 +10,7 @@ using namespace logpipe::journal;
 namespace {
 
 FileRecord file_record(std::uint64_t id) {
-  return {id, "app", "/var/log/app-" + std::to_string(id), {8, 1000 + id, 1024, id * 77}, id * 3};
+  return {id, "app", "/var/log/app-" + std::to_string(id), {8, 1000 + id, 1'700'000'000 + id, 1024, id * 77}, id * 3};
 }
 SinkRecord sink_record(const std::string& sink, std::uint64_t step) {
   SinkRecord record;
@@ -190,9 +190,9 @@ TEST_CASE("journal: a newer format is an error that says so and changes nothing"
   TempDir dir;
   { reopen(dir.path()); }
   std::string bytes = read_file(dir / "journal");
-  // Written as a later version would: version 2 and the hash that belongs to it.
+  // Written as a later version would: the version and the hash that belongs to it.
   State empty;
-  bytes[8] = 2;
+  bytes[8] = 3;
   {
     // The header's hash covers magic and version; a version that merely looks newer because of damage is damage.
     const LogCapture log;
@@ -208,7 +208,24 @@ TEST_CASE("journal: a newer format is an error that says so and changes nothing"
   const auto journal = Journal::open(dir.path(), StateFiles::system(), empty);
   REQUIRE_FALSE(journal);
   CHECK(journal.error().kind == ErrorKind::invalid);
-  CHECK(journal.error().message.find("format version 2 is newer") != std::string::npos);
+  CHECK(journal.error().message.find("format version 3 is newer") != std::string::npos);
+  CHECK(read_file(dir / "journal") == bytes);
+}
+
+TEST_CASE("journal: the format that was never released is an error that says so and changes nothing") {
+  TempDir dir;
+  { reopen(dir.path()); }
+  std::string bytes = read_file(dir / "journal");
+  bytes[8] = 1;
+  std::string hashed;
+  put(hashed, header_hash(std::string_view(bytes).substr(0, 12)));
+  bytes.replace(12, 4, hashed);
+  write_file(dir / "journal", bytes);
+  State empty;
+  const auto journal = Journal::open(dir.path(), StateFiles::system(), empty);
+  REQUIRE_FALSE(journal);
+  CHECK(journal.error().kind == ErrorKind::invalid);
+  CHECK(journal.error().message.find("format version 1") != std::string::npos);
   CHECK(read_file(dir / "journal") == bytes);
 }
 
