@@ -22,9 +22,9 @@ std::string line_with(unsigned file, std::uint64_t number, const char* more) {
   char text[256];
   const int length = std::snprintf(
       text, sizeof(text),
-      R"({"f":%u,"n":%llu,"level":"%s","svc":"%c","msg":"request %llu of this file was answered","ms":%u}%s)", file,
-      static_cast<unsigned long long>(number), is_debug(number) ? "debug" : "info", service_of(number),
-      static_cast<unsigned long long>(number), static_cast<unsigned>(number * 7919 % 1000), "");
+      R"({"f":%u,"n":%llu,"level":"%s","svc":"%c","shard":%u,"msg":"request %llu of this file was answered","ms":%u}%s)",
+      file, static_cast<unsigned long long>(number), is_debug(number) ? "debug" : "info", service_of(number),
+      shard_of(number), static_cast<unsigned long long>(number), static_cast<unsigned>(number * 7919 % 1000), "");
   std::string line(text, static_cast<std::size_t>(length));
   line.insert(line.size() - 1, more);
   line += '\n';
@@ -41,6 +41,9 @@ std::string enriched_line(unsigned file, std::uint64_t number) {
 }
 bool is_debug(std::uint64_t number) {
   return number % kDebugEvery == 0;
+}
+unsigned shard_of(std::uint64_t number) {
+  return static_cast<unsigned>(number * 2654435761U / 512 % kShards);
 }
 char service_of(std::uint64_t number) {
   return static_cast<char>('a' + number * 2654435761U / 64 % 3);

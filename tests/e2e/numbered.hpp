@@ -16,11 +16,13 @@
 namespace logpipe::test {
 
 /// A line of JSON, with its line feed, that says which file it is from and which one of it. Every fifth is `debug`, the
-/// others are `info`; `svc` is one of three.
+/// others are `info`; `svc` is one of three, `shard` one of ten.
 std::string numbered_line(unsigned file, std::uint64_t number);
 bool is_debug(std::uint64_t number);
 /// `a`, `b` or `c`.
 char service_of(std::uint64_t number);
+inline constexpr unsigned kShards = 10;
+unsigned shard_of(std::uint64_t number);
 /// The same line as `enrich: {set: {env: prod}}` leaves it.
 std::string enriched_line(unsigned file, std::uint64_t number);
 
