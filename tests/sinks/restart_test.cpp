@@ -125,7 +125,7 @@ TEST_CASE("file sink with a journal: more files than may be open, killed again a
   std::mt19937 random(77);
   std::string text;
   std::map<std::string, std::string> expected;
-  for (int i = 0; i < 4000; ++i) {
+  for (int i = 0; i < 8000; ++i) {
     const std::string value(1, static_cast<char>('a' + random() % 10));
     const std::string line = R"({"v":")" + value + R"(","n":)" + std::to_string(i) + "}\n";
     text += line;
@@ -139,15 +139,20 @@ TEST_CASE("file sink with a journal: more files than may be open, killed again a
     while (count-- > 0 && end < text.size()) end = text.find('\n', end) + 1;
     return end - life.resume.offset;
   };
-  for (int kill = 0; kill < 40; ++kill) {
+  const auto wait_delivered = [](const Life& life) {
+    while (life.store->positions().at(0).committed != life.resume.offset) std::this_thread::yield();
+  };
+  for (int kill = 0; kill < 60; ++kill) {
     SlowSyncs files;
     Life life(dir, output, 3, &files);
-    for (int commits = 0; commits < 4; ++commits) {
-      for (auto left = random() % 6; left > 0; --left) life.deliver(text, lines(life, static_cast<int>(random() % 9)));
+    for (auto commits = 1 + random() % 2; commits > 0; --commits) {
+      for (auto left = 1 + random() % 5; left > 0; --left)
+        life.deliver(text, lines(life, static_cast<int>(random() % 9)));
+      wait_delivered(life);
       // The sink goes on meanwhile, as far as it gets: files are closed and opened again between the two halves.
       files.on_output_sync = [&] {
         for (int i = 0; i < 8; ++i) life.deliver(text, lines(life, 3));
-        while (life.store->positions().at(0).committed != life.resume.offset) std::this_thread::yield();
+        wait_delivered(life);
       };
       CHECK(life.store->commit().has_value());
     }
