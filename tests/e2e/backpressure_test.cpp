@@ -24,7 +24,7 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr std::uint64_t kMiB = 1024 * 1024;
-constexpr std::uint64_t kInputBytes = 300 * kMiB / kSlowness / kSlowness;
+constexpr std::uint64_t kInputBytes = (kSlowness == 1 ? 300 : 64) * kMiB;  // much more than the budget
 constexpr std::uint64_t kBudget = 16 * kMiB;
 constexpr std::uint64_t kQueue = 4 * kMiB;
 
@@ -148,7 +148,7 @@ TEST_CASE("backpressure: a sink that nobody reads stops the reading within the m
             << " MB, peak resident " << static_cast<double>(peak_resident(process.pid())) / 1e6 << " MB\n";
   CHECK(received < static_cast<double>(kBudget));
   CHECK(used <= static_cast<double>(kBudget));
-  CHECK(metric_of(metrics, "logpipe_source_lag_bytes") > 0.5 * static_cast<double>(input_bytes));
+  CHECK(metric_of(metrics, "logpipe_source_lag_bytes") >= static_cast<double>(input_bytes - kBudget));
   // What stands in the queue, in the pipe, and in the two deliveries being handed over and written.
   CHECK(ahead <= kQueue + kMiB + 4 * 256 * 1024);
   CHECK(ahead > 0);
