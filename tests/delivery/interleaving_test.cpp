@@ -250,7 +250,7 @@ class Model {
     files_.on_output_sync = [this] { meanwhile(ModelSink::Store::free); };
     files_.on_write = [this] {
       check();
-      if (!announcing_) meanwhile(ModelSink::Store::locked);
+      if (sink_ && !announcing_) meanwhile(ModelSink::Store::locked);
     };
     start();
   }
