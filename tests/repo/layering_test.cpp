@@ -241,7 +241,7 @@ TEST_CASE("tree: no notes to oneself and no paths of somebody's machine") {
       }
       for (const std::string& path : paths) {
         const auto at = line.text.find(path);
-        // `a/work/b` is a path inside something else.
+        // `a/home/b` is a path inside something else.
         if (at != std::string_view::npos && (at == 0 || !is_word_character(line.text[at - 1])))
           wrong.push_back(where + path);
       }
