@@ -190,9 +190,10 @@ TEST_CASE("stop: two signals at once are one request, and the drain goes on") {
   Process process({.arguments = {"--output", "raw"}, .directory = {}, .environment = {}, .keep_stdin = true});
   REQUIRE(process.write_stdin("first\nsecond, unfinis"));
   REQUIRE(process.wait_stdout([](const std::string& text) { return text == "first\n"; }));
+  process.signal(SIGSTOP);  // so that both are there when it looks
   process.signal(SIGTERM);
   process.signal(SIGINT);
-  process.signal(SIGTERM);
+  process.signal(SIGCONT);
   CHECK(process.wait().status == 0);
   CHECK(process.stdout_text() == "first\nsecond, unfinis\n");
 }
