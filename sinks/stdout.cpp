@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "channel/task_group.hpp"
-#include "sinks/stop_event.hpp"
+#include "channel/stop_event.hpp"
 #include "sinks/stream_writer.hpp"
 
 namespace logpipe {

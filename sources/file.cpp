@@ -9,6 +9,7 @@
 
 #include <sys/resource.h>
 
+#include "channel/stop_event.hpp"
 #include "sources/file_set.hpp"
 #include "sources/outbox.hpp"
 #include "sources/wake.hpp"
@@ -118,7 +119,7 @@ class Reading {
   TailTools tools_;
   Outbox outbox_;
   FileSet files_;
-  StopDescriptor stop_;
+  StopEvent stop_;
   Clock::time_point next_walk_{};
   std::optional<Error> first_error_;  // with `--once`
 };

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "channel/assert.hpp"
+#include "channel/stop_event.hpp"
 #include "sources/lines.hpp"
 #include "sources/outbox.hpp"
 #include "sources/tail.hpp"
@@ -71,7 +72,7 @@ class StreamReading {
   LineCutter lines_;
   Outbox outbox_;
   const RunContext& ctx_;
-  StopDescriptor stop_;
+  StopEvent stop_;
   const SourceFileRef file_;
   std::uint64_t position_{0};  // of the unfinished line's first byte
   std::size_t partial_{0};     // bytes of it that are kept

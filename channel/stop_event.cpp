@@ -1,4 +1,4 @@
-#include "sinks/stop_event.hpp"
+#include "channel/stop_event.hpp"
 
 #include <sys/eventfd.h>
 #include <unistd.h>
