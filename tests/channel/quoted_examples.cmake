@@ -1,4 +1,5 @@
-# Checks that every example between `// [name]` and `// [end]` in SOURCE stands in DOCUMENT, without its indentation.
+# Checks that every example between `// [name]` and `// [end]` in SOURCE stands in DOCUMENT, without its indentation,
+# and that there are at least MINIMUM of them.
 file(READ ${DOCUMENT} document)
 file(READ ${SOURCE} source)
 # Semicolons and brackets mean something in CMake lists.
@@ -27,6 +28,6 @@ while(rest MATCHES "\n  // <open>([a-z_]+)<close>\n")
   endif()
   math(EXPR count "${count} + 1")
 endwhile()
-if(count LESS 6)
-  message(SEND_ERROR "only ${count} examples found in ${SOURCE}")
+if(count LESS MINIMUM)
+  message(SEND_ERROR "only ${count} of at least ${MINIMUM} examples found in ${SOURCE}")
 endif()
