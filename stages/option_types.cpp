@@ -5,6 +5,18 @@
 namespace logpipe {
 namespace {
 
+/// Reads any text that has a `parse(text, &problem)`.
+template <class T>
+bool decode_parsed(config::Decoder& decoder, T& out, config::Code code) {
+  std::string text;
+  if (!decoder.into(text)) return false;
+  typename T::Problem problem;
+  auto parsed = T::parse(text, &problem);
+  if (!parsed) return decoder.error_within(problem.offset, problem.length, problem.message, problem.hint, code);
+  out = std::move(*parsed);
+  return true;
+}
+
 constexpr std::string_view kLevelNames[] = {"trace", "debug",    "info",  "notice", "warn",
                                             "error", "critical", "alert", "fatal"};
 
@@ -49,6 +61,42 @@ config::TypeInfo describe(config::Tag<FieldPath>) {
 
 std::string print(config::Tag<FieldPath>, const FieldPath& path) {
   return path.spelling().empty() ? std::string() : config::yaml_scalar(path.spelling());
+}
+
+bool decode(config::Decoder& decoder, LevelCondition& out) {
+  return decode_parsed(decoder, out, config::Code::expression);
+}
+
+config::TypeInfo describe(config::Tag<LevelCondition>) {
+  return {.kind = config::TypeInfo::Kind::text, .name = "condition"};
+}
+
+std::string print(config::Tag<LevelCondition>, const LevelCondition& condition) {
+  return config::yaml_scalar(condition.text());
+}
+
+bool decode(config::Decoder& decoder, FieldTemplate& out) {
+  return decode_parsed(decoder, out, config::Code::format_template);
+}
+
+config::TypeInfo describe(config::Tag<FieldTemplate>) {
+  return {.kind = config::TypeInfo::Kind::text, .name = "text with fields"};
+}
+
+std::string print(config::Tag<FieldTemplate>, const FieldTemplate& value) {
+  return value.empty() ? std::string() : config::yaml_scalar(value.spelling());
+}
+
+bool decode(config::Decoder& decoder, TopicTemplate& out) {
+  return decode_parsed(decoder, out, config::Code::format_template);
+}
+
+config::TypeInfo describe(config::Tag<TopicTemplate>) {
+  return {.kind = config::TypeInfo::Kind::text, .name = "topic"};
+}
+
+std::string print(config::Tag<TopicTemplate>, const TopicTemplate& value) {
+  return value.empty() ? std::string() : config::yaml_scalar(value.spelling());
 }
 
 bool decode(config::Decoder& decoder, JsonScalar& out) {

@@ -3,8 +3,11 @@
 #include <string>
 
 #include "config/schema.hpp"
+#include "event/field_template.hpp"
 #include "event/fields.hpp"
 #include "event/level.hpp"
+#include "event/level_condition.hpp"
+#include "event/topic_template.hpp"
 
 // Types of event/ as options: found by the configuration layer next to the types themselves.
 
@@ -19,6 +22,21 @@ std::string print(config::Tag<Level>, const Level& level);
 bool decode(config::Decoder& decoder, FieldPath& out);
 config::TypeInfo describe(config::Tag<FieldPath>);
 std::string print(config::Tag<FieldPath>, const FieldPath& path);
+
+/// `level >= error`.
+bool decode(config::Decoder& decoder, LevelCondition& out);
+config::TypeInfo describe(config::Tag<LevelCondition>);
+std::string print(config::Tag<LevelCondition>, const LevelCondition& condition);
+
+/// A text with fields: `{service}-{.user.id}`.
+bool decode(config::Decoder& decoder, FieldTemplate& out);
+config::TypeInfo describe(config::Tag<FieldTemplate>);
+std::string print(config::Tag<FieldTemplate>, const FieldTemplate& value);
+
+/// The name of a topic, with fields: `logs.{service}.{level}`.
+bool decode(config::Decoder& decoder, TopicTemplate& out);
+config::TypeInfo describe(config::Tag<TopicTemplate>);
+std::string print(config::Tag<TopicTemplate>, const TopicTemplate& value);
 
 /// A value to set, as JSON text: numbers, `true`, `false` and `null` written without quotes keep their type (`010` is
 /// none and stays text), everything else is a string.
