@@ -36,8 +36,8 @@ const std::string& Plan::component_name(std::uint32_t component) const {
   return component < stages.size() ? stages[component].name : kSourceComponent;
 }
 
-BlockWorker::BlockWorker(const Plan& plan, BlockPool& pool, Heartbeat heartbeat)
-    : plan_(plan), pool_(pool), heartbeat_(std::move(heartbeat)) {}
+BlockWorker::BlockWorker(const Plan& plan, BlockPool& pool, Heartbeat heartbeat, const Context& run)
+    : plan_(plan), pool_(pool), heartbeat_(std::move(heartbeat)), run_(run) {}
 
 Processed BlockWorker::operator()(BlockPtr&& block) {
   heartbeat_.beat();
@@ -45,7 +45,7 @@ Processed BlockWorker::operator()(BlockPtr&& block) {
   result.source = block->source;
   batch_.open(freeze(std::move(block)));
   result.received = {batch_.received_events, batch_.received_bytes};
-  for (const Plan::StagePart& part : plan_.stages) part.stage->apply(batch_);
+  for (const Plan::StagePart& part : plan_.stages) part.stage->apply(batch_, run_);
   result.remaining = amount_of(batch_.events);
   result.tallies = batch_.tallies;
   result.deliveries.reserve(plan_.sinks.size());

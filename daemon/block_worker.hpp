@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "channel/context.hpp"
 #include "daemon/plan.hpp"
 #include "delivery/delivery.hpp"
 #include "event/batch.hpp"
@@ -24,7 +25,7 @@ struct Processed {
 /// encode for every sink. Each worker of the pool owns one, with its batch and scratch memory. Threads: one.
 class BlockWorker {
  public:
-  BlockWorker(const Plan& plan, BlockPool& pool, Heartbeat heartbeat);
+  BlockWorker(const Plan& plan, BlockPool& pool, Heartbeat heartbeat, const Context& run);
   Processed operator()(BlockPtr&& block);
 
  private:
@@ -33,6 +34,7 @@ class BlockWorker {
   const Plan& plan_;
   BlockPool& pool_;
   Heartbeat heartbeat_;
+  Context run_;  // what a stage that waits, waits with
   Batch batch_;
   LevelDetector detector_;       // for conditions on events no level stage has looked at
   std::vector<Event> selected_;  // scratch

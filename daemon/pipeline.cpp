@@ -81,8 +81,8 @@ Status Pipeline::run(const Context& intake, const Context& run) {
   watch("workers", blocks_out.stats());
   run_worker_pool<BlockPtr>(
       group, std::move(blocks_out), run, plan_.pool,
-      [this](std::size_t index) {
-        return BlockWorker(plan_, *services_.pool, services_.health->heartbeat("worker-" + std::to_string(index)));
+      [this, run](std::size_t index) {
+        return BlockWorker(plan_, *services_.pool, services_.health->heartbeat("worker-" + std::to_string(index)), run);
       },
       [emit = std::move(emitter), run](Processed&& processed) mutable { return emit(std::move(processed), run); });
 

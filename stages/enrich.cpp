@@ -74,7 +74,7 @@ class EnrichStage final : public Stage {
     }
   }
 
-  void apply(Batch& batch) const override {
+  void apply(Batch& batch, const Context&) const override {
     if (!constants_.empty()) {
       for (Event& event : batch.events) set(batch, event, constants_);
     }

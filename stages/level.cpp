@@ -19,7 +19,7 @@ class LevelStage final : public Stage {
                         .help = "Events in which the stage found no level, kept or not."},
                        {{"component", services.name}}) {}
 
-  void apply(Batch& batch) const override {
+  void apply(Batch& batch, const Context&) const override {
     std::uint64_t without = 0;
     batch.retain(component_, true, [&](Event& event) -> std::optional<Reason> {
       // What another stage found does not count where this one was told where to look.

@@ -27,7 +27,7 @@ class ParseStage final : public Stage {
                    .help = "Events that were not in the format the stage was asked to parse, kept or not."},
                   {{"component", services.name}}) {}
 
-  void apply(Batch& batch) const override {
+  void apply(Batch& batch, const Context&) const override {
     const std::uint64_t failed = parse(batch);
     if (failed == 0) return;
     failures_.add(failed);

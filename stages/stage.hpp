@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "channel/context.hpp"
 #include "event/batch.hpp"
 #include "telemetry/health.hpp"
 #include "telemetry/metrics.hpp"
@@ -17,13 +18,16 @@ struct StageServices {
   HealthTable* health{nullptr};
 };
 
-/// A function over a batch: parse, filter, enrich. Compiled once from its options; needs no clock and does no I/O on the data path.
+/// A function over a batch: parse, filter, enrich, hold back. Compiled once from its options; most need no clock and do
+/// no I/O on the data path.
 /// Threads: apply() is called by several workers at once, on different batches.
 class Stage {
  public:
   virtual ~Stage() = default;
   /// Changes events, their fields and their number (Batch::retain counts what goes).
-  virtual void apply(Batch& batch) const = 0;
+  /// What waits, waits with `run`. Once `run` has ended it may return at once, whatever state the batch is in: the
+  /// batch is thrown away, uncommitted, to be read again.
+  virtual void apply(Batch& batch, const Context& run) const = 0;
 };
 
 }  // namespace logpipe

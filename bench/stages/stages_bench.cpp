@@ -115,11 +115,11 @@ std::unique_ptr<Stage> parse_stage(ParseFormat format) {
 
 void level_of(benchmark::State& state, Corpus::Line line) {
   const auto level = level_stage();
-  measure(state, line, [&](Batch& batch) { level->apply(batch); });
+  measure(state, line, [&](Batch& batch) { level->apply(batch, {}); });
 }
 void parse_of(benchmark::State& state, Corpus::Line line, ParseFormat format) {
   const auto parse = parse_stage(format);
-  measure(state, line, [&](Batch& batch) { parse->apply(batch); });
+  measure(state, line, [&](Batch& batch) { parse->apply(batch, {}); });
 }
 
 void BM_Batch_Open(benchmark::State& state) {
@@ -157,8 +157,8 @@ void BM_ParseLevel_Json(benchmark::State& state) {
   const auto parse = parse_stage(ParseFormat::json);
   const auto level = level_stage();
   measure(state, json_line, [&](Batch& batch) {
-    parse->apply(batch);
-    level->apply(batch);
+    parse->apply(batch, {});
+    level->apply(batch, {});
   });
 }
 
@@ -170,9 +170,9 @@ void BM_ParseLevelEnrich_Json(benchmark::State& state) {
     options.set.push_back({name, {}, JsonScalar{"\"constant\""}});
   const auto enrich = make_enrich_stage(options, {"enrich", 0, nullptr, nullptr});
   measure(state, json_line, [&](Batch& batch) {
-    parse->apply(batch);
-    level->apply(batch);
-    enrich->apply(batch);
+    parse->apply(batch, {});
+    level->apply(batch, {});
+    enrich->apply(batch, {});
   });
 }
 

@@ -20,7 +20,7 @@ namespace {
 class FakeStage final : public Stage {
  public:
   explicit FakeStage(std::function<void(Batch&)> change) : change_(std::move(change)) {}
-  void apply(Batch& batch) const override { change_(batch); }
+  void apply(Batch& batch, const Context&) const override { change_(batch); }
 
  private:
   const std::function<void(Batch&)> change_;
@@ -137,7 +137,7 @@ TEST_CASE("block worker: hands every sink the whole block when nothing stands in
   Plan plan;
   add_sink(plan, "first");
   add_sink(plan, "second");
-  BlockWorker worker(plan, pool, {});
+  BlockWorker worker(plan, pool, {}, {});
   const Processed processed = worker(block_of(pool, "one\ntwo\nthree\n", 100));
   CHECK(processed.received == Amount{3, 14});
   CHECK(processed.remaining == processed.received);
@@ -173,7 +173,7 @@ TEST_CASE("block worker: applies stages in their order, and received is what rem
     });
   });
   add_sink(plan, "out");
-  BlockWorker worker(plan, pool, {});
+  BlockWorker worker(plan, pool, {}, {});
   const Processed processed = worker(block_of(pool, "one\ntwo\nthree\n"));
   CHECK(order == "12");
   CHECK(processed.received == Amount{3, 14});
@@ -194,7 +194,7 @@ TEST_CASE("block worker: a condition keeps events from one sink only, and they a
   Plan plan;
   add_sink(plan, "all");
   add_sink(plan, "errors", "level >= error");
-  BlockWorker worker(plan, pool, {});
+  BlockWorker worker(plan, pool, {}, {});
   const Processed processed = worker(block_of(pool, "[INFO] fine\n[ERROR] not fine\n[DEBUG] details\n"));
   CHECK(text_of(processed.deliveries[0]) == "[INFO] fine\n[ERROR] not fine\n[DEBUG] details\n");
   const Delivery& errors = processed.deliveries[1];
@@ -209,7 +209,7 @@ TEST_CASE("block worker: a sink that was ahead gets nothing twice, and the other
   Plan plan;
   add_sink(plan, "behind");
   add_sink(plan, "ahead");
-  BlockWorker worker(plan, pool, {});
+  BlockWorker worker(plan, pool, {}, {});
   // The second sink has everything before offset 108: one and two.
   const Processed processed = worker(block_of(pool, "one\ntwo\nthree\n", 100, file_with({100, 108})));
   CHECK(text_of(processed.deliveries[0]) == "one\ntwo\nthree\n");
@@ -228,7 +228,7 @@ TEST_CASE("block worker: what a sink has already does not count as kept off by i
   BlockPool pool(1 << 20);
   Plan plan;
   add_sink(plan, "out", "level >= error");
-  BlockWorker worker(plan, pool, {});
+  BlockWorker worker(plan, pool, {}, {});
   const Processed processed = worker(block_of(pool, "[INFO] a\n[ERROR] b\n[INFO] c\n", 0, file_with({9})));
   const Delivery& delivery = processed.deliveries[0];
   CHECK(discarded(delivery, Reason::already_delivered).events == 1);
@@ -244,7 +244,7 @@ TEST_CASE("block worker: a block of which nothing remains is settled without a b
     batch.retain(0, true, [](const Event&) { return std::optional<Reason>(Reason::level); });
   });
   add_sink(plan, "out");
-  BlockWorker worker(plan, pool, {});
+  BlockWorker worker(plan, pool, {}, {});
   const Processed processed = worker(block_of(pool, "one\ntwo\n", 50));
   CHECK(processed.remaining == Amount{});
   const Delivery& delivery = processed.deliveries[0];
@@ -258,7 +258,7 @@ TEST_CASE("block worker: keeps nothing of a block once its deliveries are gone")
   BlockPool pool(1 << 20);
   Plan plan;
   add_sink(plan, "out");
-  BlockWorker worker(plan, pool, {});
+  BlockWorker worker(plan, pool, {}, {});
   for (int i = 0; i < 3; ++i) {
     Processed processed = worker(block_of(pool, "one\ntwo\n"));
     CHECK(processed.deliveries.size() == 1);

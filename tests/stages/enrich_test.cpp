@@ -89,7 +89,7 @@ TEST_CASE("enrich: several workers may apply one stage at once") {
       for (int round = 0; round < kRounds; ++round) {
         batch.open(freeze(test::block_of(pool, "{\"k\":1}\n{\"k\":\"2\"}\n{\"k\":3}\n")));
         (void)parse_json(batch, false);
-        pipeline.stage(0).apply(batch);
+        pipeline.stage(0).apply(batch, {});
       }
       batch.close();
     });
@@ -112,7 +112,7 @@ TEST_CASE("enrich: counts outlive the stage, so a reload does not turn a counter
     Batch batch;
     batch.open(freeze(test::block_of(pool, "{\"k\":1}\n")));
     (void)parse_json(batch, false);
-    stage->apply(batch);
+    stage->apply(batch, {});
     batch.close();
   }
   CHECK(metrics.value("logpipe_lookup_hits_total", {{"component", "enrich"}, {"table", "t.csv"}}) == 2);

@@ -99,7 +99,7 @@ class Pipeline {
   /// What is left of the lines, as JSON, each followed by a line end.
   std::string run(std::string_view lines) {
     batch.open(freeze(block_of(pool_, lines)));
-    for (const auto& stage : stages_) stage->apply(batch);
+    for (const auto& stage : stages_) stage->apply(batch, {});
     std::string text;
     for (const Event& event : batch.events) {
       Encoded out;
