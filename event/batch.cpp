@@ -38,6 +38,14 @@ std::string_view reason_name(Reason reason) noexcept {
       return "parse";
     case Reason::queue_full:
       return "queue_full";
+    case Reason::throttled:
+      return "throttled";
+    case Reason::routed:
+      return "routed";
+    case Reason::duplicate:
+      return "duplicate";
+    case Reason::sampled:
+      return "sampled";
   }
   return "unknown";
 }
@@ -108,6 +116,7 @@ void Batch::forget() noexcept {
   clear_bounded(events, received_events);
   clear_bounded(edits, edits.size());
   clear_bounded(fields, fields.size());
+  clear_bounded(routed, routed.size());
   tallies.clear();
   arena.reset();
   tape_->clear();

@@ -12,6 +12,7 @@
 namespace logpipe {
 
 class JsonTape;
+class TopicTemplate;
 
 /// How the body of an event is understood.
 enum class Form : std::uint8_t {
@@ -29,6 +30,10 @@ enum class Reason : std::uint8_t {
   oversize,           ///< discarded: longer than max_line_bytes and `oversize: drop`
   parse,              ///< discarded or failed: not in the format that was asked for
   queue_full,         ///< discarded: a queue that drops was full
+  throttled,          ///< discarded: above the rate of a `throttle` that discards
+  routed,             ///< discarded here: published under a topic instead (Batch::routed)
+  duplicate,          ///< discarded: the same was seen within the window of a `dedupe`
+  sampled,            ///< discarded: not among those that a `sample` keeps
 };
 std::string_view reason_name(Reason reason) noexcept;
 
@@ -72,6 +77,12 @@ struct FieldRef {
   std::string_view key;
   std::string_view value;  ///< unescaped text
   bool quoted{false};      ///< it was written in quotes: a string, whatever it looks like
+};
+
+/// An event that a stage took out of the pipeline, to be published under a topic.
+struct Routed {
+  Event event;
+  const TopicTemplate* topic{nullptr};  ///< the stage's, which outlives the batch's work
 };
 
 /// What a stage put aside, counted per batch.
@@ -141,6 +152,7 @@ class Batch {
   std::vector<Edit> edits;
   std::vector<FieldRef> fields;
   std::vector<Tally> tallies;
+  std::vector<Routed> routed;  ///< ascending by offset; counted in `tallies` like everything that is put aside
   Arena arena;
   /// What the block held when it was opened, before any stage: the "received" of the ledger.
   std::uint64_t received_events{0};

@@ -4,9 +4,11 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "channel/worker_pool.hpp"
 #include "config/schema.hpp"
+#include "event/topic_template.hpp"
 #include "stages/stage.hpp"
 
 namespace logpipe {
@@ -23,6 +25,8 @@ class StagePlan {
   virtual ~StagePlan() = default;
   virtual std::unique_ptr<Stage> make(StageServices services) const = 0;
   virtual std::optional<PoolRequest> pool() const { return std::nullopt; }
+  /// The topics that events can be published under in Batch::routed.
+  virtual std::vector<TopicTemplate> publishes() const { return {}; }
 };
 
 /// One type of stage.

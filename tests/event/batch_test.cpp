@@ -145,6 +145,7 @@ TEST_CASE("batch: closing lets go of the block, and opening forgets everything o
   parse_json(batch, false);
   batch.edits.push_back({});
   batch.fields.push_back({});
+  batch.routed.push_back({});
   batch.count(1, Reason::when, true, 5);
   CHECK(batch.tape().size() != 0);
   batch.close();
@@ -154,6 +155,7 @@ TEST_CASE("batch: closing lets go of the block, and opening forgets everything o
   CHECK(batch.events.size() == 1);
   CHECK(batch.edits.empty());
   CHECK(batch.fields.empty());
+  CHECK(batch.routed.empty());
   CHECK(batch.tallies.empty());
   CHECK(batch.tape().size() == 0);
   CHECK(batch.received_events == 1);
@@ -182,7 +184,7 @@ TEST_CASE("batch: memory of one odd batch is given back, that of a steady load i
 
 TEST_CASE("batch: every reason has a name of its own") {
   std::vector<std::string_view> names;
-  for (int i = 0; i <= static_cast<int>(Reason::queue_full); ++i) {
+  for (int i = 0; i <= static_cast<int>(Reason::sampled); ++i) {
     const std::string_view name = reason_name(static_cast<Reason>(i));
     CHECK(name != "unknown");
     for (const std::string_view other : names) CHECK(name != other);
