@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 
-#include <exception>
+#include "channel/caught.hpp"
 
 namespace logpipe {
 
@@ -13,18 +13,27 @@ TaskGroup::~TaskGroup() {
   static_cast<void>(wait());
 }
 
-TaskGroup::Place TaskGroup::start() {
+TaskGroup::Place TaskGroup::start(const std::string& name) {
   join_finished();  // a group that spawns for ever must not collect dead threads
   MutexLock lock(mutex_);
-  while (limit_ != 0 && running_.size() >= limit_) changed_.wait(lock);
-  return running_.emplace(running_.end());
+  while (full()) changed_.wait(lock);
+  return running_.insert(running_.end(), Member{name, {}});
 }
 
-void TaskGroup::finish(Place own, Status status) {
+bool TaskGroup::try_start(const std::string& name, Place& own) {
+  join_finished();
+  MutexLock lock(mutex_);
+  if (full()) return false;
+  own = running_.insert(running_.end(), Member{name, {}});
+  return true;
+}
+
+void TaskGroup::finish(Place own, Status status, std::exception_ptr thrown) {
   std::string cause;
   bool first = false;
   {
     MutexLock lock(mutex_);
+    if (thrown && !first_exception_) first_exception_ = std::move(thrown);
     if (!status && first_failure_) {
       first = true;
       cause = status.error().message;
@@ -39,13 +48,13 @@ void TaskGroup::finish(Place own, Status status) {
 }
 
 void TaskGroup::join_finished() {
-  Threads finished;
+  Members finished;
   {
     MutexLock lock(mutex_);
     finished.swap(finished_);
   }
-  for (std::thread& thread : finished) {
-    if (thread.joinable()) thread.join();
+  for (Member& member : finished) {
+    if (member.thread.joinable()) member.thread.join();
   }
 }
 
@@ -59,15 +68,33 @@ Status TaskGroup::wait() {
   return first_failure_;
 }
 
-Status TaskGroup::guarded(const std::string& name, const std::function<Status()>& body) {
+Status TaskGroup::wait_or_throw() {
+  Status status = wait();
+  if (const std::exception_ptr exception = first_exception()) std::rethrow_exception(exception);
+  return status;
+}
+
+std::exception_ptr TaskGroup::first_exception() const {
+  MutexLock lock(mutex_);
+  return first_exception_;
+}
+
+std::size_t TaskGroup::running() const {
+  MutexLock lock(mutex_);
+  return running_.size();
+}
+
+std::vector<std::string> TaskGroup::running_names() const {
+  std::vector<std::string> names;
+  MutexLock lock(mutex_);
+  names.reserve(running_.size());
+  for (const Member& member : running_) names.push_back(member.name);
+  return names;
+}
+
+Status TaskGroup::guarded(const std::string& name, std::exception_ptr& thrown, const std::function<Status()>& body) {
   pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-  try {
-    return body();
-  } catch (const std::exception& error) {
-    return fail(ErrorKind::internal, "task " + name + ": " + error.what());
-  } catch (...) {
-    return fail(ErrorKind::internal, "task " + name + ": unknown exception");
-  }
+  return caught("task " + name, body, &thrown);
 }
 
 }  // namespace logpipe

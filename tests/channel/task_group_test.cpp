@@ -146,3 +146,88 @@ TEST_CASE("task group: a task may spawn another, and wait covers it") {
   CHECK(group.wait().has_value());
   CHECK(ran.load());
 }
+
+TEST_CASE("task group: wait_or_throw lets the first exception go on as it was thrown") {
+  struct Odd {
+    int number;
+  };
+  TaskGroup group(Context::background());
+  CHECK(group.first_exception() == nullptr);
+  group.spawn("odd", [] { throw Odd{7}; });
+  int seen = 0;
+  try {
+    static_cast<void>(group.wait_or_throw());
+  } catch (const Odd& odd) {
+    seen = odd.number;
+  }
+  CHECK(seen == 7);
+  CHECK(group.first_exception() != nullptr);
+  CHECK(group.wait().error().message == "task odd: unknown exception");
+
+  TaskGroup fine(Context::background());
+  fine.spawn("failing", []() -> Status { return fail(ErrorKind::io, "disk full"); });
+  CHECK(fine.wait_or_throw().error().message == "disk full");
+}
+
+TEST_CASE("task group: an exception after a failure is kept, although the failure is what wait returns") {
+  TaskGroup group(Context::background());
+  group.spawn("failing", []() -> Status { return fail(ErrorKind::io, "disk full"); });
+  group.spawn("throwing", [ctx = group.context()] {
+    wait_until_done(ctx);
+    throw std::runtime_error("boom");
+  });
+  CHECK(group.wait().error().message == "disk full");
+  CHECK_THROWS_WITH_AS(static_cast<void>(group.wait_or_throw()), "boom", std::runtime_error);
+}
+
+TEST_CASE("task group: try_spawn is refused at the limit and leaves the task alone") {
+  TaskGroup group(Context::background(), 1);
+  std::latch release(1);
+  auto first = [&release, token = std::make_unique<int>(1)] { release.wait(); };
+  CHECK(group.try_spawn("first", std::move(first)));
+  int ran = 0;
+  auto second = [&ran, token = std::make_unique<int>(2)] { ran = *token; };
+  CHECK_FALSE(group.try_spawn("second", std::move(second)));
+  release.count_down();
+  CHECK(group.wait().has_value());
+  CHECK(group.try_spawn("second", std::move(second)));
+  CHECK(group.wait().has_value());
+  CHECK(ran == 2);
+}
+
+TEST_CASE("task group: tells how many tasks run, and which") {
+  TaskGroup group(Context::background());
+  CHECK(group.running() == 0);
+  std::latch release(1);
+  group.spawn("source of app", [&] { release.wait(); });
+  group.spawn("sink archive of app", [&] { release.wait(); });
+  CHECK(group.running() == 2);
+  CHECK(group.running_names() == std::vector<std::string>{"source of app", "sink archive of app"});
+  release.count_down();
+  CHECK(group.wait().has_value());
+  CHECK(group.running() == 0);
+  CHECK(group.running_names().empty());
+}
+
+TEST_CASE("task group: of sixty-four failures and exceptions at once one is returned, and all threads are gone") {
+  const std::size_t before = testing::thread_count();
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<int> ended{0};
+    TaskGroup group(Context::background());
+    std::latch together(64);
+    for (int i = 0; i < 64; ++i) {
+      group.spawn("task", [&, i]() -> Status {
+        together.arrive_and_wait();
+        ended.fetch_add(1);
+        if (i % 2 == 0) throw std::runtime_error("boom");
+        return fail(ErrorKind::io, "disk full");
+      });
+    }
+    const Status status = group.wait();
+    REQUIRE_FALSE(status.has_value());
+    CHECK(group.context().cause() == status.error().message);
+    CHECK(ended.load() == 64);
+    CHECK(group.first_exception() != nullptr);
+  }
+  testing::await([&] { return testing::thread_count() == before; });
+}
