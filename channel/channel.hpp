@@ -118,12 +118,43 @@ class ChannelCore {
     const RecvStatus nothing = no_senders ? RecvStatus::closed : RecvStatus::empty;
     RecvStatus status = nothing;
     if (rendezvous_) {
-      if (room_.waiters() > 0) status = meet_waiting_sender(nothing);
+      if (sender_offers(0)) status = meet_waiting_sender(nothing);
     } else if (try_claim()) {
       status = RecvStatus::received;
     }
     if (status == RecvStatus::received) fetch(into);
     return status;
+  }
+
+  // For `select`. A rendezvous receiver shows demand by waiting and cannot do so in several channels at once. So a
+  // `select` waits for a sender that waits, and only then shows demand and stays for it: that sender can be a blocked
+  // `send` or another `select`, which leaves its list before it shows demand elsewhere. So neither waits for the other.
+  WaitPoint& send_point() noexcept { return room_; }
+  WaitPoint& recv_point() noexcept { return rendezvous_ ? offers_ : items_; }
+  bool rendezvous() const noexcept { return rendezvous_; }
+  /// `try_recv` for a `select`, which may itself be waiting to send here.
+  template <class Into, class Scope>
+  RecvStatus recv_selected(Into& into, Scope& scope) {
+    if (!rendezvous_) return try_recv(into);
+    const bool no_senders = senders_.load() == 0;
+    if (!sender_offers(scope.enlisted_at(room_))) return no_senders ? RecvStatus::closed : RecvStatus::empty;
+    scope.withdraw_offers();
+    const RecvStatus status = meet_waiting_sender(no_senders ? RecvStatus::closed : RecvStatus::empty);
+    if (status == RecvStatus::received) fetch(into);
+    return status;
+  }
+  /// Rendezvous: a thread that can send waits; `own` of those waiting are the caller's.
+  bool sender_offers(int own) const noexcept { return room_.waiters() > own; }
+  void offer_made() noexcept {
+    if (rendezvous_) offers_.wake_all();
+  }
+  void offer_withdrawn() noexcept {
+    if (rendezvous_) items_.wake_all();  // somebody may be staying for this sender
+  }
+  bool items_left() const noexcept { return ready_.load() > 0; }
+  bool room_left() const noexcept {
+    if (rendezvous_) return demand_.load() > 0;
+    return !uneven_ && stats_->items() < stats_->capacity().items;  // where uneven, all have been woken
   }
 
   bool receiver_waiting() const noexcept { return items_.waiters() > 0 && ready_.load() == 0; }
@@ -133,7 +164,9 @@ class ChannelCore {
   void add_sender() noexcept { senders_.fetch_add(1); }
   void add_receiver() noexcept { receivers_.fetch_add(1); }
   void drop_sender() noexcept {
-    if (senders_.fetch_sub(1) == 1) items_.wake_all();
+    if (senders_.fetch_sub(1) != 1) return;
+    items_.wake_all();
+    offers_.wake_all();
   }
   void drop_receiver() noexcept {
     if (receivers_.fetch_sub(1) == 1) room_.wake_all();
@@ -181,7 +214,8 @@ class ChannelCore {
     storage_.put(producer, std::move(value), load);
     unreserve.core = nullptr;
     ready_.fetch_add(1);
-    items_.wake_one();
+    // A rendezvous receiver that settles its demand may go on for another reason than this item.
+    unsettled_.load() > 0 ? items_.wake_all() : items_.wake_one();
   }
 
   void give_room(Load load) noexcept {
@@ -209,56 +243,64 @@ class ChannelCore {
   SendStatus wait_for_room(Load load, const Context& ctx, std::optional<SteadyTime> deadline) {
     SendStatus status = SendStatus::sent;
     stats_->begin_blocked();
-    const WaitEnd end = room_.wait(ctx, deadline, [&] {
-      if (receivers_.load() == 0) {
-        status = SendStatus::closed;
-        return true;
-      }
-      return try_reserve(load);
-    });
+    const WaitEnd end = room_.wait(
+        ctx, deadline,
+        [&] {
+          if (receivers_.load() == 0) {
+            status = SendStatus::closed;
+            return true;
+          }
+          if (try_reserve(load)) return true;
+          offer_made();
+          return false;
+        },
+        [&] { return room_left(); });
     stats_->end_blocked();
     if (end == WaitEnd::aborted) status = SendStatus::aborted;
     if (end == WaitEnd::timeout) status = SendStatus::timeout;
-    if (rendezvous_ && status != SendStatus::sent) items_.wake_all();  // a try_recv may be counting on this sender
+    if (status != SendStatus::sent) offer_withdrawn();
     return status;
   }
 
   RecvStatus wait_for_item(const Context& ctx, std::optional<SteadyTime> deadline) {
     RecvStatus status = RecvStatus::received;
-    const WaitEnd end = items_.wait(ctx, deadline, [&] {
-      const bool no_senders = senders_.load() == 0;
-      if (try_claim()) return true;
-      if (no_senders) status = RecvStatus::closed;
-      return no_senders;
-    });
+    const WaitEnd end = items_.wait(
+        ctx, deadline,
+        [&] {
+          const bool no_senders = senders_.load() == 0;
+          if (try_claim()) return true;
+          if (no_senders) status = RecvStatus::closed;
+          return no_senders;
+        },
+        [&] { return items_left(); });
     if (end == WaitEnd::aborted) return RecvStatus::aborted;
     if (end == WaitEnd::timeout) return RecvStatus::timeout;
     return status;
   }
 
+  /// Takes back the demand this thread has shown, or stays for the item of the sender that has claimed it.
   RecvStatus withdraw_demand(RecvStatus otherwise) {
-    RecvStatus status = otherwise;
-    items_.wait(Context::background(), std::nullopt, [&] {
-      if (take_one(demand_)) return true;
-      if (!try_claim()) return false;
-      status = RecvStatus::received;
-      return true;
-    });
-    return status;
+    return settle_demand(otherwise, [&] { return take_one(demand_); });
   }
 
   /// Rendezvous: a sender is blocked, so show demand and stay until it delivers or nobody is blocked any more.
   RecvStatus meet_waiting_sender(RecvStatus otherwise) {
-    RecvStatus status = otherwise;
     demand_.fetch_add(1);
     room_.wake_one();
+    return settle_demand(otherwise, [&] { return room_.waiters() == 0 && take_one(demand_); });
+  }
+
+  template <class TakeBack>
+  RecvStatus settle_demand(RecvStatus otherwise, TakeBack take_back) {
+    RecvStatus status = otherwise;
+    unsettled_.fetch_add(1);
     items_.wait(Context::background(), std::nullopt, [&] {
-      if (try_claim()) {
-        status = RecvStatus::received;
-        return true;
-      }
-      return room_.waiters() == 0 && take_one(demand_);
+      if (take_back()) return true;
+      if (!try_claim()) return false;
+      status = RecvStatus::received;
+      return true;
     });
+    unsettled_.fetch_sub(1);
     return status;
   }
 
@@ -268,10 +310,12 @@ class ChannelCore {
 
   std::atomic<std::int64_t> ready_{0};   // published and not claimed
   std::atomic<std::int64_t> demand_{0};  // rendezvous only
+  std::atomic<int> unsettled_{0};        // rendezvous only: receivers that wait to take back demand or to have it met
   std::atomic<std::int64_t> senders_{1};
   std::atomic<std::int64_t> receivers_{1};
-  WaitPoint room_;   // where senders wait
-  WaitPoint items_;  // where receivers wait
+  WaitPoint room_;    // where senders wait
+  WaitPoint items_;   // where receivers wait
+  WaitPoint offers_;  // rendezvous only: where a `select` waits for a sender that waits
   Storage<T> storage_;
 };
 
@@ -281,6 +325,10 @@ template <class T>
 struct Channel;
 template <class T>
 Channel<T> make_channel(Capacity capacity);
+template <class T, class Into>
+class OnRecv;
+template <class T>
+class OnSend;
 
 /// The sending end. Dropping the last one closes the channel behind what it sent.
 /// Threads: one at a time; `clone` one per thread. Order: what one Sender sends is received in that order, also when
@@ -335,6 +383,7 @@ class Sender {
  private:
   using Core = detail::ChannelCore<T>;
   friend Channel<T> make_channel<T>(Capacity capacity);
+  friend class OnSend<T>;
   explicit Sender(std::shared_ptr<Core> core) : core_(std::move(core)), producer_(std::in_place, core_->storage()) {}
   const std::shared_ptr<Core>& core() const noexcept {
     LOGPIPE_ASSERT(core_ != nullptr);
@@ -407,6 +456,8 @@ class Receiver {
  private:
   using Core = detail::ChannelCore<T>;
   friend Channel<T> make_channel<T>(Capacity capacity);
+  template <class U, class Into>
+  friend class OnRecv;
   explicit Receiver(std::shared_ptr<Core> core) noexcept : core_(std::move(core)) {}
   const std::shared_ptr<Core>& core() const noexcept {
     LOGPIPE_ASSERT(core_ != nullptr);
@@ -455,9 +506,9 @@ struct Channel {
   Receiver<T> receiver;
 };
 
-/// A channel bounded by items and, where `byte_size(const T&)` is found by ADL, by bytes. A value counts as one item, or
-/// as `item_count(const T&)` of them (at least one) where that is found. One value larger than a bound is admitted when the
-/// channel is empty. `Capacity{0}` is a rendezvous: `send` returns once a receiver has it.
+/// A channel bounded by items and, where `byte_size(const T&)` is found by ADL, by bytes. A value counts as one item,
+/// or as `item_count(const T&)` of them (at least one) where that is found. One value larger than a bound is admitted
+/// when the channel is empty. `Capacity{0}` is a rendezvous: `send` returns once a receiver has it.
 template <class T>
 [[nodiscard]] Channel<T> make_channel(Capacity capacity) {
   auto core = std::make_shared<detail::ChannelCore<T>>(capacity);

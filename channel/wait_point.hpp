@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "channel/context.hpp"
 #include "channel/mutex.hpp"
@@ -12,23 +13,84 @@ namespace logpipe::detail {
 
 enum class WaitEnd : std::uint8_t { done, aborted, timeout };
 
-/// The one place where threads of this library wait for each other: a mutex, a condition variable, a count of waiters.
-/// What they wait for lives outside, in sequentially consistent atomics. Whoever changes those wakes afterwards, which
-/// costs one load while nobody waits: either the change is seen by the waiter's last attempt, or the waiter by the
-/// changer's load. Never spins.
+/// Where one thread sleeps: a futex word on its stack. Being told is remembered until `reset`, so it cannot be missed.
+/// Threads: `sleep` and `reset` are the owner's; `tell` from any, while it is known that the owner has not left.
+class Parker {
+ public:
+  [[nodiscard]] bool told() const noexcept { return state_.load() == kTold; }
+  void reset() noexcept { state_.store(kAwake); }
+  /// Returns when told, at the time given, or for no reason.
+  void sleep(std::optional<SteadyTime> until) noexcept;
+  /// The owner may be gone when this returns; what is left to do, if anything, is `wake(&word)`.
+  [[nodiscard]] bool tell() noexcept { return state_.exchange(kTold) == kAsleep; }
+  void tell_and_wake() noexcept {
+    if (tell()) wake(&state_);
+  }
+  [[nodiscard]] std::atomic<std::uint32_t>* word() noexcept { return &state_; }
+  /// Only the address is used: nothing happens when nobody sleeps there any more.
+  static void wake(std::atomic<std::uint32_t>* word) noexcept;
+
+ private:
+  static constexpr std::uint32_t kAwake = 0;
+  static constexpr std::uint32_t kTold = 1;
+  static constexpr std::uint32_t kAsleep = 2;
+  std::atomic<std::uint32_t> state_{kAwake};
+};
+
+/// A list of threads that wait for one thing: items of a channel, say, or room in it. What they wait for lives outside,
+/// in sequentially consistent atomics. Whoever changes those wakes afterwards, which costs two loads while nobody
+/// waits. A waiter enlists, tries, and only then sleeps: either the change is seen by its last attempt, or the waiter
+/// by the changer.
+///
+/// `wake_one` does nothing while a thread it woke has not tried yet: that thread hands the wake-up on when it leaves
+/// and there is more. So a burst costs one wake-up, not one for each item, and a thread that leaves without taking what
+/// it was woken for (a deadline, another case of a `select`) strands nobody. The idea is the Go scheduler's, which
+/// keeps one thread searching. Waiting here never spins; see SpinGate for what may be done before.
 class WaitPoint {
  public:
+  /// One thread's place in the list; a `select` has one in each of several lists, with the same Parker.
+  class Entry {
+   public:
+    Entry() noexcept = default;
+    Entry(const Entry&) = delete;
+    Entry& operator=(const Entry&) = delete;
+    ~Entry() {
+      if (point_ != nullptr) point_->dismiss(*this);
+    }
+    [[nodiscard]] WaitPoint* point() const noexcept { return point_; }
+    /// After the Parker's `reset` and before trying again.
+    void acknowledge() noexcept {
+      if (!told_.exchange(false)) return;
+      was_told_ = true;
+      point_->pending_.fetch_sub(1);
+    }
+
+   private:
+    friend class WaitPoint;
+    WaitPoint* point_{nullptr};
+    Parker* parker_{nullptr};
+    Entry* previous_{nullptr};
+    Entry* next_{nullptr};
+    std::atomic<bool> told_{false};  // counted in pending_
+    bool was_told_{false};           // the owner's
+  };
+
+  WaitPoint() = default;
+  WaitPoint(const WaitPoint&) = delete;
+  WaitPoint& operator=(const WaitPoint&) = delete;
+
   /// Blocks until `attempt()` returns true, the context ends or the deadline passes, looked at in the order context,
-  /// attempt, deadline. `attempt` runs under the lock and must neither block nor wake anybody.
-  template <class Attempt>
-  WaitEnd wait(const Context& ctx, std::optional<SteadyTime> deadline, Attempt attempt) {
+  /// attempt, deadline. `attempt` runs on this thread, with no lock held. `more()` says whether another waiter
+  /// might succeed now; it is asked when this one leaves after it was woken.
+  template <class Attempt, class More>
+  WaitEnd wait(const Context& ctx, std::optional<SteadyTime> deadline, Attempt attempt, More more) {
     std::optional<SteadyTime> wake_at = ctx.deadline();
     if (deadline && (!wake_at || *deadline < *wake_at)) wake_at = deadline;
-    // Before the lock: a context that is being cancelled holds its own lock and wants ours.
+    Parker parker;
     const CancelListener listener(
-        ctx, [](void* self) noexcept { static_cast<WaitPoint*>(self)->wake_all(); }, this);
-    MutexLock lock(mutex_);
-    waiters_.fetch_add(1);
+        ctx, [](void* told) noexcept { static_cast<Parker*>(told)->tell_and_wake(); }, &parker);
+    Entry entry;
+    enlist(entry, parker);
     WaitEnd end = WaitEnd::done;
     for (;;) {
       if (ctx.done()) {
@@ -40,38 +102,45 @@ class WaitPoint {
         end = WaitEnd::timeout;
         break;
       }
-      if (wake_at) {
-        changed_.wait_until(lock, *wake_at);
-      } else {
-        changed_.wait(lock);
-      }
+      parker.sleep(wake_at);
+      parker.reset();
+      entry.acknowledge();
     }
-    const bool others = waiters_.fetch_sub(1) > 1;
-    // A wake-up that reached this thread too late for it belongs to somebody else.
-    if (others && end != WaitEnd::done) changed_.notify_one();
+    if (dismiss(entry) && more()) wake_one();
     return end;
+  }
+  /// The same where nobody knows whether there is more: the next waiter looks for itself.
+  template <class Attempt>
+  WaitEnd wait(const Context& ctx, std::optional<SteadyTime> deadline, Attempt attempt) {
+    return wait(ctx, deadline, std::move(attempt), [] { return true; });
   }
 
   void wake_one() noexcept {
-    if (waiters_.load() == 0) return;
-    pass_through_lock();
-    changed_.notify_one();
+    if (waiters_.load() == 0 || pending_.load() != 0) return;
+    wake_first();
   }
   void wake_all() noexcept {
     if (waiters_.load() == 0) return;
-    pass_through_lock();
-    changed_.notify_all();
+    wake_each();
   }
-  /// How many threads are in `wait` right now.
+  /// How many threads are in the list right now.
   [[nodiscard]] int waiters() const noexcept { return waiters_.load(); }
 
+  // For `select`, which is in several lists at once.
+  void enlist(Entry& entry, Parker& parker) noexcept;
+  /// True if the entry was woken since it was enlisted: then a wake-up may have to be handed on.
+  bool dismiss(Entry& entry) noexcept;
+
  private:
-  // Between a waiter's last attempt and its sleep the lock is taken, so after this it sleeps or will look again.
-  void pass_through_lock() noexcept { MutexLock lock(mutex_); }
+  void wake_first() noexcept;
+  void wake_each() noexcept;
+  void mark(Entry& entry) noexcept LOGPIPE_REQUIRES(mutex_);
 
   std::atomic<int> waiters_{0};
+  std::atomic<int> pending_{0};  // entries woken that have not tried since
   Mutex mutex_;
-  Condition changed_;
+  Entry* first_ LOGPIPE_GUARDED_BY(mutex_){nullptr};  // the longest waiting
+  Entry* last_ LOGPIPE_GUARDED_BY(mutex_){nullptr};
 };
 
 }  // namespace logpipe::detail

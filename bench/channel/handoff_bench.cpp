@@ -1,185 +1,72 @@
 // Hand-over through a bounded queue from P producers to C consumers, beside two queues anybody would try first.
-// `batch` items own 256 KiB and are as cheap to move as a pointer; what is measured is the hand-over, not the bytes.
+// See queues.hpp; scripts/bench_channels.py runs this beside a Go program of the same shape.
 #include <benchmark/benchmark.h>
-#include <blockingconcurrentqueue.h>
 
-#include <condition_variable>
 #include <cstddef>
-#include <cstdint>
-#include <deque>
-#include <memory>
-#include <mutex>
-#include <optional>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "bench/channel/queues.hpp"
 #include "channel/channel.hpp"
 #include "channel/task_group.hpp"
 #include "channel/worker_pool.hpp"
 
 namespace {
 
-constexpr std::size_t kBatchBytes = 256 * 1024;
+using namespace logpipe::bench;
 
-/// A batch as it travels: its block comes from the benchmark, so that no allocator is measured.
-struct Batch {
-  std::shared_ptr<const std::vector<char>> block;
-};
-std::size_t byte_size(const Batch& batch) {
-  return batch.block ? batch.block->size() : 0;
+constexpr int kItems = 100000;
+
+template <class Queue, class T>
+void hand_over(int producers, int consumers, std::size_t capacity) {
+  Queue queue(capacity);
+  std::vector<std::thread> receivers;
+  for (int c = 0; c < consumers; ++c) {
+    receivers.emplace_back([out = queue.out()]() mutable {
+      T item{};
+      while (out.pop(item)) benchmark::DoNotOptimize(item);
+    });
+  }
+  std::vector<std::thread> senders;
+  for (int p = 0; p < producers; ++p) {
+    senders.emplace_back([in = queue.in(), items = kItems / producers]() mutable {
+      for (int i = 0; i < items; ++i) in.push(make_item<T>());
+    });
+  }
+  for (std::thread& thread : senders) thread.join();
+  queue.close(consumers);
+  for (std::thread& thread : receivers) thread.join();
 }
 
-template <class T>
-T make_item();
-template <>
-int make_item<int>() {
-  return 1;
-}
-template <>
-Batch make_item<Batch>() {
-  static const auto block = std::make_shared<const std::vector<char>>(kBatchBytes);
-  return Batch{block};
-}
-
-/// The textbook: one mutex, two condition variables.
-template <class T>
-class LockedQueue {
- public:
-  explicit LockedQueue(std::size_t capacity) : capacity_(capacity) {}
-  void push(T value) {
-    std::unique_lock lock(mutex_);
-    not_full_.wait(lock, [&] { return items_.size() < capacity_; });
-    items_.push_back(std::move(value));
-    not_empty_.notify_one();
-  }
-  std::optional<T> pop() {
-    std::unique_lock lock(mutex_);
-    not_empty_.wait(lock, [&] { return !items_.empty() || closed_; });
-    if (items_.empty()) return std::nullopt;
-    std::optional<T> value(std::move(items_.front()));
-    items_.pop_front();
-    not_full_.notify_one();
-    return value;
-  }
-  void close() {
-    std::lock_guard lock(mutex_);
-    closed_ = true;
-    not_empty_.notify_all();
-  }
-
- private:
-  const std::size_t capacity_;
-  std::mutex mutex_;
-  std::condition_variable not_full_;
-  std::condition_variable not_empty_;
-  std::deque<T> items_;
-  bool closed_{false};
-};
-
-struct LockedCase {
-  template <class T>
-  static void run(int producers, int consumers, int items, std::size_t capacity) {
-    LockedQueue<T> queue(capacity);
-    std::vector<std::thread> senders;
-    std::vector<std::thread> receivers;
-    for (int c = 0; c < consumers; ++c) {
-      receivers.emplace_back([&] {
-        while (auto item = queue.pop()) benchmark::DoNotOptimize(item);
-      });
-    }
-    for (int p = 0; p < producers; ++p) {
-      senders.emplace_back([&] {
-        for (int i = 0; i < items; ++i) queue.push(make_item<T>());
-      });
-    }
-    for (std::thread& thread : senders) thread.join();
-    queue.close();
-    for (std::thread& thread : receivers) thread.join();
-  }
-};
-
-/// moodycamel's own blocking queue, with its semaphore as the bound.
-struct MoodycamelCase {
-  template <class T>
-  static void run(int producers, int consumers, int items, std::size_t capacity) {
-    moodycamel::BlockingConcurrentQueue<std::optional<T>> queue;
-    moodycamel::LightweightSemaphore room(static_cast<std::ptrdiff_t>(capacity));
-    std::vector<std::thread> senders;
-    std::vector<std::thread> receivers;
-    for (int c = 0; c < consumers; ++c) {
-      receivers.emplace_back([&] {
-        std::optional<T> item;
-        for (;;) {
-          queue.wait_dequeue(item);
-          if (!item) return;  // one empty item per consumer closes
-          benchmark::DoNotOptimize(item);
-          room.signal();
-        }
-      });
-    }
-    for (int p = 0; p < producers; ++p) {
-      senders.emplace_back([&] {
-        const moodycamel::ProducerToken token(queue);
-        for (int i = 0; i < items; ++i) {
-          while (!room.wait()) {
-          }
-          queue.enqueue(token, std::optional<T>(make_item<T>()));
-        }
-      });
-    }
-    for (std::thread& thread : senders) thread.join();
-    for (int c = 0; c < consumers; ++c) queue.enqueue(std::nullopt);
-    for (std::thread& thread : receivers) thread.join();
-  }
-};
-
-struct ChannelCase {
-  template <class T>
-  static void run(int producers, int consumers, int items, std::size_t capacity) {
-    logpipe::TaskGroup group(logpipe::Context::background());
-    auto [sender, receiver] = logpipe::make_channel<T>(capacity);
-    for (int c = 0; c < consumers; ++c) {
-      group.spawn("consumer", [rx = receiver.clone(), ctx = group.context()]() mutable {
-        while (auto item = rx.recv(ctx)) benchmark::DoNotOptimize(item);
-      });
-    }
-    for (int p = 0; p < producers; ++p) {
-      group.spawn("producer", [items, tx = sender.clone(), ctx = group.context()]() mutable {
-        for (int i = 0; i < items; ++i) {
-          if (tx.send(make_item<T>(), ctx) != logpipe::SendStatus::sent) return;
-        }
-      });
-    }
-    sender = {};
-    receiver = {};
-    static_cast<void>(group.wait());
-  }
-};
-
-template <class Case, class T>
+template <template <class> class Queue, class T>
 void BM_Handoff(benchmark::State& state) {
-  constexpr int kItems = 100000;
-  const int threads = static_cast<int>(state.range(0));
-  const auto capacity = static_cast<std::size_t>(state.range(1));
-  for (auto _ : state) Case::template run<T>(threads, threads, kItems / threads, capacity);
-  state.SetItemsProcessed(state.iterations() * (kItems / threads) * threads);
+  const int producers = static_cast<int>(state.range(0));
+  const int consumers = static_cast<int>(state.range(1));
+  const auto capacity = static_cast<std::size_t>(state.range(2));
+  for (auto _ : state) hand_over<Queue<T>, T>(producers, consumers, capacity);
+  state.SetItemsProcessed(state.iterations() * (kItems / producers) * producers);
 }
 
 void shapes(benchmark::internal::Benchmark* bench) {
-  bench->ArgNames({"threads", "capacity"})->UseRealTime()->MeasureProcessCPUTime()->Unit(benchmark::kMillisecond);
-  for (const int threads : {1, 2, 4}) bench->Args({threads, 8});
+  bench->ArgNames({"producers", "consumers", "capacity"})->UseRealTime()->MeasureProcessCPUTime();
+  bench->Unit(benchmark::kMillisecond);
+  for (const int capacity : {8, 1024}) {
+    for (const auto& [producers, consumers] : {std::pair{1, 1}, {2, 2}, {4, 4}, {16, 1}}) {
+      bench->Args({producers, consumers, capacity});
+    }
+  }
 }
-BENCHMARK(BM_Handoff<ChannelCase, int>)->Apply(shapes);
-BENCHMARK(BM_Handoff<LockedCase, int>)->Apply(shapes);
-BENCHMARK(BM_Handoff<MoodycamelCase, int>)->Apply(shapes);
-BENCHMARK(BM_Handoff<ChannelCase, Batch>)->Apply(shapes);
-BENCHMARK(BM_Handoff<LockedCase, Batch>)->Apply(shapes);
-BENCHMARK(BM_Handoff<MoodycamelCase, Batch>)->Apply(shapes);
+BENCHMARK(BM_Handoff<ChannelQueue, int>)->Name("BM_Handoff/channel/int")->Apply(shapes);
+BENCHMARK(BM_Handoff<LockedQueue, int>)->Name("BM_Handoff/locked/int")->Apply(shapes);
+BENCHMARK(BM_Handoff<MoodycamelQueue, int>)->Name("BM_Handoff/moodycamel/int")->Apply(shapes);
+BENCHMARK(BM_Handoff<ChannelQueue, Batch>)->Name("BM_Handoff/channel/batch")->Apply(shapes);
+BENCHMARK(BM_Handoff<LockedQueue, Batch>)->Name("BM_Handoff/locked/batch")->Apply(shapes);
+BENCHMARK(BM_Handoff<MoodycamelQueue, Batch>)->Name("BM_Handoff/moodycamel/batch")->Apply(shapes);
 
 /// What the ordered pool costs per item beside the work itself.
 void BM_WorkerPool_Ordered(benchmark::State& state) {
-  constexpr int kItems = 20000;
+  constexpr int kBatches = 20000;
   const auto workers = static_cast<std::size_t>(state.range(0));
   for (auto _ : state) {
     logpipe::TaskGroup group(logpipe::Context::background());
@@ -188,13 +75,13 @@ void BM_WorkerPool_Ordered(benchmark::State& state) {
         group, std::move(receiver), group.context(), {.workers = workers},
         [](std::size_t) { return [](Batch&& batch) { return std::move(batch); }; },
         [](Batch&& batch) { benchmark::DoNotOptimize(batch); });
-    for (int i = 0; i < kItems; ++i) {
+    for (int i = 0; i < kBatches; ++i) {
       if (sender.send(make_item<Batch>(), group.context()) != logpipe::SendStatus::sent) break;
     }
     sender = {};
     static_cast<void>(group.wait());
   }
-  state.SetItemsProcessed(state.iterations() * kItems);
+  state.SetItemsProcessed(state.iterations() * kBatches);
 }
 BENCHMARK(BM_WorkerPool_Ordered)
     ->ArgName("workers")
