@@ -60,10 +60,11 @@ class ChannelCore {
  public:
   using Producer = typename Storage<T>::Producer;
 
-  explicit ChannelCore(Capacity capacity)
+  explicit ChannelCore(Capacity capacity, std::unique_ptr<OrderedStore<T>> ordered = nullptr)
       : stats_(std::make_shared<ChannelStats>(capacity)),
         rendezvous_(capacity.items == 0),
-        uneven_(HasByteSize<T> || HasItemCount<T>) {
+        uneven_(HasByteSize<T> || HasItemCount<T>),
+        ordered_(std::move(ordered)) {
     LOGPIPE_ASSERT(HasByteSize<T> || capacity.bytes >= ChannelStats::kBytesMax);
   }
 
@@ -93,9 +94,9 @@ class ChannelCore {
       const SendStatus status = try_send(producer, std::move(value));
       if (status != SendStatus::full) return status;
       if (!try_claim()) return SendStatus::full;
-      std::optional<T> oldest;
-      fetch(oldest);
-      on_displaced(std::move(*oldest));
+      std::optional<T> displaced;
+      ordered_ ? unpack(displaced, ordered_->displace()) : fetch(displaced);
+      on_displaced(std::move(*displaced));
     }
   }
 
@@ -211,7 +212,7 @@ class ChannelCore {
         if (core != nullptr) core->give_room(load);
       }
     } unreserve{this, load};
-    storage_.put(producer, std::move(value), load);
+    ordered_ ? ordered_->put(std::move(value), load) : storage_.put(producer, std::move(value), load);
     unreserve.core = nullptr;
     ready_.fetch_add(1);
     // A rendezvous receiver that settles its demand may go on for another reason than this item.
@@ -234,10 +235,16 @@ class ChannelCore {
   /// moment.
   template <class Into>
   void fetch(Into& into) noexcept {
-    Unpack<Into> unpack{into};
-    while (!storage_.take(unpack)) {
+    if (ordered_) return unpack(into, ordered_->take());
+    Unpack<Into> taken{into};
+    while (!storage_.take(taken)) {
     }
-    if (!rendezvous_) give_room(unpack.load);
+    if (!rendezvous_) give_room(taken.load);
+  }
+  template <class Into>
+  void unpack(Into& into, Parcel<T>&& parcel) noexcept {
+    into = std::move(parcel.value);
+    if (!rendezvous_) give_room(parcel.load);
   }
 
   SendStatus wait_for_room(Load load, const Context& ctx, std::optional<SteadyTime> deadline) {
@@ -307,6 +314,7 @@ class ChannelCore {
   const std::shared_ptr<ChannelStats> stats_;
   const bool rendezvous_;
   const bool uneven_;
+  const std::unique_ptr<OrderedStore<T>> ordered_;  // null: the plain storage
 
   std::atomic<std::int64_t> ready_{0};   // published and not claimed
   std::atomic<std::int64_t> demand_{0};  // rendezvous only
@@ -325,6 +333,9 @@ template <class T>
 struct Channel;
 template <class T>
 Channel<T> make_channel(Capacity capacity);
+struct PriorityOptions;
+template <class T>
+Channel<T> make_priority_channel(Capacity capacity, PriorityOptions options);
 template <class T, class Into>
 class OnRecv;
 template <class T>
@@ -363,7 +374,8 @@ class Sender {
   }
   /// Never waits: `sent`, `full` or `closed`. Into a rendezvous it sends when a receiver is waiting.
   [[nodiscard]] SendStatus try_send(T&& value) { return core()->try_send(*producer_, std::move(value)); }
-  /// Never waits: makes room by taking the oldest items out of the channel and handing each to `on_displaced(T&&)`.
+  /// Never waits: makes room by taking the oldest items out of the channel (of a priority channel: out of its lowest
+  /// lane) and handing each to `on_displaced(T&&)`.
   /// `full` only where nothing could be taken out: all that is there is being received or sent this very moment.
   template <class OnDisplaced>
   [[nodiscard]] SendStatus send_displacing(T&& value, OnDisplaced&& on_displaced) {
@@ -382,7 +394,8 @@ class Sender {
 
  private:
   using Core = detail::ChannelCore<T>;
-  friend Channel<T> make_channel<T>(Capacity capacity);
+  friend Channel<T> make_channel<T>(Capacity);
+  friend Channel<T> make_priority_channel<T>(Capacity, PriorityOptions);
   friend class OnSend<T>;
   explicit Sender(std::shared_ptr<Core> core) : core_(std::move(core)), producer_(std::in_place, core_->storage()) {}
   const std::shared_ptr<Core>& core() const noexcept {
@@ -455,7 +468,8 @@ class Receiver {
 
  private:
   using Core = detail::ChannelCore<T>;
-  friend Channel<T> make_channel<T>(Capacity capacity);
+  friend Channel<T> make_channel<T>(Capacity);
+  friend Channel<T> make_priority_channel<T>(Capacity, PriorityOptions);
   template <class U, class Into>
   friend class OnRecv;
   explicit Receiver(std::shared_ptr<Core> core) noexcept : core_(std::move(core)) {}

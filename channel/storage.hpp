@@ -23,6 +23,20 @@ struct Parcel {
   Load load;
 };
 
+/// A store that decides by itself what comes out next: what a priority channel puts in the place of the queue below.
+/// Threads: all functions from any. `take` and `displace` are only called when something is known to be there.
+template <class T>
+class OrderedStore {
+ public:
+  OrderedStore() = default;
+  OrderedStore(const OrderedStore&) = delete;
+  OrderedStore& operator=(const OrderedStore&) = delete;
+  virtual ~OrderedStore() = default;
+  virtual void put(T&& value, Load load) = 0;  ///< throws std::bad_alloc, the value untouched
+  virtual Parcel<T> take() noexcept = 0;
+  virtual Parcel<T> displace() noexcept = 0;  ///< what is given up first when room is needed
+};
+
 #if defined(LOGPIPE_TSAN)
 
 // ThreadSanitizer does not model the stand-alone fences of the lock-free queue, so a locked one stands in.
