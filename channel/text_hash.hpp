@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string_view>
 
@@ -12,9 +13,9 @@ struct TextHash {
   std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>()(text); }
 };
 
-/// Which of `shards` a hash belongs to: by its upper half, since tables use the lower one.
+/// Which of `shards` a hash belongs to. Mixed first: tables use the hash as it is, and not every hash has many bits.
 inline std::size_t shard_of_hash(std::size_t hash, std::size_t shards) noexcept {
-  return (hash >> (sizeof(hash) * 4)) % shards;
+  return ((static_cast<std::uint64_t>(hash) * 0x9E3779B97F4A7C15U) >> 32) % shards;
 }
 
 }  // namespace logpipe::detail
