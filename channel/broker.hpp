@@ -50,8 +50,8 @@ class Subscription {
         const SteadyTime look_again = state.core->real_time(*due);
         if (!wake_at || look_again < *wake_at) wake_at = look_again;
       }
-      const detail::WaitEnd end = state.subscriber->items.wait(
-          ctx, wake_at, [&] { return state.subscriber->ready(state.core->clock().steady()); });
+      const detail::WaitEnd end =
+          state.subscriber->items.wait(ctx, wake_at, [&] { return state.subscriber->ready(state.core->now()); });
       if (end == detail::WaitEnd::aborted) return RecvStatus::aborted;
       if (end == detail::WaitEnd::timeout && deadline && std::chrono::steady_clock::now() >= *deadline) {
         const RecvStatus last = take(into);
@@ -127,6 +127,7 @@ class Subscription {
     ~State() {
       on_end.reset();  // waits for a call under way
       core->end(*subscriber, SubscriptionEnd::unsubscribed);
+      subscriber->await_calls();
     }
     State(const State&) = delete;
     State& operator=(const State&) = delete;
@@ -144,14 +145,14 @@ class Subscription {
       if (watched) state.subscriber->enter_receive();
     }
     ~Receiving() {
-      if (watched) state.subscriber->leave_receive(state.core->clock().steady());
+      if (watched) state.subscriber->leave_receive(state.core->now());
     }
     Receiving(const Receiving&) = delete;
     Receiving& operator=(const Receiving&) = delete;
   };
 
   explicit Subscription(std::unique_ptr<State> state) noexcept : state_(std::move(state)) {}
-  SteadyTime now() const { return state_->core->clock().steady(); }
+  SteadyTime now() const { return state_->core->now(); }
   RecvStatus take(std::optional<Message<T>>& into) {
     detail::Aftermath<T> after;
     return state_->subscriber->take(into, now(), after);
@@ -236,7 +237,7 @@ class Broker {
   /// Removes subscriptions without heartbeat, turns overdue acknowledgements into redeliveries or dead letters, and
   /// lets go of what is too old for the ring, all as of `now`.
   void sweep(SteadyTime now) { core_->sweep(now); }
-  void sweep() { core_->sweep(core_->clock().steady()); }
+  void sweep() { core_->sweep(core_->now()); }
 
   /// No further messages; what is queued is still received.
   void close() { core_->close(); }

@@ -40,11 +40,11 @@ class BrokerCore {
     LOGPIPE_ASSERT(HasByteSize<T> || options.retain.bytes >= ChannelStats::kBytesMax);
   }
 
-  const BrokerClock& clock() const noexcept { return options_.clock; }
+  SteadyTime now() const { return options_.clock->now(); }
   /// The moment of the real clock that is as far away as `when` is on the broker's.
   SteadyTime real_time(SteadyTime when) const {
     if (when == SteadyTime::max()) return when;
-    return std::chrono::steady_clock::now() + (when - clock().steady());
+    return std::chrono::steady_clock::now() + (when - now());
   }
 
   bool wanted() const noexcept { return listeners_.load(std::memory_order_acquire) > 0; }
@@ -71,8 +71,8 @@ class BrokerCore {
       MutexLock lock(mutex_);
       if (closed()) return SendStatus::closed;
       message->sequence = ++sequence_;
-      message->at = clock().steady();
-      message->on = clock().system();
+      message->at = now();
+      message->on = std::chrono::system_clock::now();
       const PublishedRef<T> published = std::move(message);
       retain(published, after);
       matched_.clear();
@@ -108,7 +108,7 @@ class BrokerCore {
                                             std::to_string(problem->offset));
       }
     }
-    const SteadyTime now = clock().steady();
+    const SteadyTime now = this->now();
     auto subscriber = std::make_shared<Sub>(std::move(patterns), std::move(options), now, missed_);
     std::vector<PublishedRef<T>> earlier;
     bool complete = true;
@@ -160,7 +160,7 @@ class BrokerCore {
   }
 
   BrokerStats stats() {
-    const SteadyTime now = clock().steady();
+    const SteadyTime now = this->now();
     BrokerStats stats;
     for (const SubPtr& subscriber : all()) stats.subscriptions.push_back(subscriber->stats(now));
     stats.missed = missed_.load();
@@ -201,7 +201,7 @@ class BrokerCore {
   SendStatus wait_for_room(std::forward_list<WaitingSend<T>>& waiting, PublishWait& wait, const Context& ctx) {
     const auto begin = std::chrono::steady_clock::now();
     for (;;) {
-      const SteadyTime now = clock().steady();
+      const SteadyTime now = this->now();
       std::optional<SteadyTime> wake_at;
       for (const WaitingSend<T>& send : waiting) {
         const auto lifeless_at = send.to->lifeless_at(now);
@@ -212,7 +212,7 @@ class BrokerCore {
       if (end != WaitEnd::timeout) break;
       for (const WaitingSend<T>& send : waiting) {
         Aftermath<T> after;
-        if (!send.to->sweep(clock().steady(), after)) continue;
+        if (!send.to->sweep(this->now(), after)) continue;
         removed_.fetch_add(1);
         MutexLock lock(mutex_);
         leave(*send.to, after);

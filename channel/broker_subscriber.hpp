@@ -52,9 +52,13 @@ class Aftermath {
 
   void wake(std::shared_ptr<Subscriber<T>> subscriber) { wake_.push_back(std::move(subscriber)); }
   void missed(std::shared_ptr<Subscriber<T>> by, PublishedRef<T> message, MissReason why) {
+    if (!by->options.on_missed) return retire(std::move(message));
+    by->calls.fetch_add(1);
     losses_.push_back({std::move(by), std::move(message), 1, why, std::nullopt});
   }
   void dead(std::shared_ptr<Subscriber<T>> by, PublishedRef<T> message, std::size_t attempts, DeadLetterReason why) {
+    if (!by->options.on_dead_letter) return retire(std::move(message));
+    by->calls.fetch_add(1);
     losses_.push_back({std::move(by), std::move(message), attempts, MissReason::ended, why});
   }
   void retire(PublishedRef<T> message) { retired_.push_back(std::move(message)); }
@@ -62,14 +66,12 @@ class Aftermath {
 
   void run() {
     for (const auto& subscriber : wake_) subscriber->items.wake_all();
-    for (const Loss& loss : losses_) {
-      const SubscribeOptions<T>& options = loss.by->options;
-      if (loss.dead && options.on_dead_letter) {
-        options.on_dead_letter(loss.message->message(loss.attempts), *loss.dead);
-      } else if (!loss.dead && options.on_missed) {
-        options.on_missed(loss.message->message(loss.attempts), loss.why);
-      }
-    }
+    for (const Loss& loss : losses_)
+      loss.by->call([&loss] {
+        const Message<T> message = loss.message->message(loss.attempts);
+        loss.dead ? loss.by->options.on_dead_letter(message, *loss.dead)
+                  : loss.by->options.on_missed(message, loss.why);
+      });
     wake_.clear();
     losses_.clear();
     retired_.clear();
@@ -139,6 +141,21 @@ class Subscriber : public std::enable_shared_from_this<Subscriber<T>> {
   std::uint64_t last_offered{0};
 
   WaitPoint items;  // receivers
+
+  std::atomic<std::uint32_t> calls{0};  // callbacks due or running
+  template <class Callback>
+  void call(Callback callback) {
+    const void* const outer = std::exchange(calling_, this);
+    callback();
+    calling_ = outer;
+    calls.fetch_sub(1);
+    calls.notify_all();
+  }
+  /// Returns when no callback of this subscription runs any more, but for one that this is called from.
+  void await_calls() {
+    const std::uint32_t own = calling_ == this ? 1 : 0;
+    for (std::uint32_t now = calls.load(); now > own; now = calls.load()) calls.wait(now);
+  }
 
   /// What became of an offered message. `removed`: the subscription has ended and must leave the broker.
   enum class Offer : std::uint8_t { taken, wait, removed };
@@ -481,6 +498,7 @@ class Subscriber : public std::enable_shared_from_this<Subscriber<T>> {
     after.wake(this->shared_from_this());
   }
 
+  static inline thread_local const void* calling_{nullptr};  // the subscription whose callback this thread is in
   std::atomic<std::uint64_t>& all_missed_;
 
   mutable Mutex mutex_;

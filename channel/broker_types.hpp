@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "channel/channel_stats.hpp"
+#include "channel/clock.hpp"
 #include "channel/context.hpp"
 
 namespace logpipe {
@@ -94,7 +95,8 @@ struct AckOptions {
   std::size_t max_attempts{5};  ///< then it is a dead letter; 0: for ever
 };
 
-/// The callbacks run on the thread that notices, with no lock held; they must not throw.
+/// The callbacks run on the thread that notices, publishers' too, with no lock held; they must not throw. None runs
+/// any more when the Subscription has been destroyed; its destructor waits for those under way, unless one calls it.
 template <class T>
 struct SubscribeOptions {
   /// Items and, where T has a byte size, bytes. At least one item; one message larger than `bytes` fits an empty queue.
@@ -116,14 +118,9 @@ struct RetainOptions {
   std::chrono::nanoseconds age{std::chrono::nanoseconds::max()};
 };
 
-struct BrokerClock {
-  SteadyTime (*steady)(){&std::chrono::steady_clock::now};
-  std::chrono::system_clock::time_point (*system)(){&std::chrono::system_clock::now};
-};
-
 struct BrokerOptions {
   RetainOptions retain{};
-  BrokerClock clock{};
+  const Clock* clock{&Clock::steady()};  ///< outlives the broker and its subscriptions
 };
 
 struct SubscriptionStats {

@@ -15,10 +15,14 @@ struct FakeClock {
   static void reset() { elapsed = 0; }
   static void advance(std::chrono::nanoseconds by) { elapsed += by.count(); }
   static SteadyTime steady() { return SteadyTime(std::chrono::hours(1000) + std::chrono::nanoseconds(elapsed.load())); }
-  static std::chrono::system_clock::time_point system() {
-    return std::chrono::system_clock::time_point(std::chrono::nanoseconds(elapsed.load()));
+  static const Clock* clock() {
+    struct Fake final : Clock {
+      SteadyTime now() const override { return FakeClock::steady(); }
+      void wait_until(Condition& condition, MutexLock& lock, SteadyTime) override { condition.wait(lock); }
+    };
+    static const Fake fake;
+    return &fake;
   }
-  static BrokerClock clock() { return {&FakeClock::steady, &FakeClock::system}; }
 };
 
 struct Sized {
