@@ -93,7 +93,8 @@ class ChannelCore {
     for (;;) {
       const SendStatus status = try_send(producer, std::move(value));
       if (status != SendStatus::full) return status;
-      if (!try_claim()) return SendStatus::full;
+      // What lies in a rendezvous belongs to a receiver already.
+      if (rendezvous_ || !try_claim()) return SendStatus::full;
       std::optional<T> displaced;
       ordered_ ? unpack(displaced, ordered_->displace()) : fetch(displaced);
       on_displaced(std::move(*displaced));
@@ -158,6 +159,7 @@ class ChannelCore {
     return !uneven_ && stats_->items() < stats_->capacity().items;  // where uneven, all have been woken
   }
 
+  bool closed_to_senders() const noexcept { return receivers_.load() == 0; }
   bool receiver_waiting() const noexcept { return items_.waiters() > 0 && ready_.load() == 0; }
   const std::shared_ptr<ChannelStats>& stats() const noexcept { return stats_; }
 
@@ -376,7 +378,8 @@ class Sender {
   [[nodiscard]] SendStatus try_send(T&& value) { return core()->try_send(*producer_, std::move(value)); }
   /// Never waits: makes room by taking the oldest items out of the channel (of a priority channel: out of its lowest
   /// lane) and handing each to `on_displaced(T&&)`.
-  /// `full` only where nothing could be taken out: all that is there is being received or sent this very moment.
+  /// `full` only where nothing could be taken out: all that is there is being received or sent this very moment, as it
+  /// always is at a rendezvous.
   template <class OnDisplaced>
   [[nodiscard]] SendStatus send_displacing(T&& value, OnDisplaced&& on_displaced) {
     return core()->send_displacing(*producer_, std::move(value), std::forward<OnDisplaced>(on_displaced));
@@ -384,6 +387,8 @@ class Sender {
 
   /// True when a receiver is blocked in `recv` right now and nothing is queued: a partial batch is welcome now.
   [[nodiscard]] bool receiver_waiting() const noexcept { return core()->receiver_waiting(); }
+  /// True when the last receiver has gone: every further send says `closed`.
+  [[nodiscard]] bool closed() const noexcept { return core()->closed_to_senders(); }
   [[nodiscard]] std::shared_ptr<const ChannelStats> stats() const noexcept { return core()->stats(); }
   explicit operator bool() const noexcept { return core_ != nullptr; }
 

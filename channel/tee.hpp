@@ -16,10 +16,17 @@ enum class WhenFull : std::uint8_t {
   block,        ///< the tee waits, and everything above it
   drop_newest,  ///< the output misses the new item
   drop_oldest,  ///< the output's oldest queued item is taken out again for the new one
+  disconnect,   ///< the output is closed behind what it has queued
 };
 
 /// Why an output missed an item.
-enum class Missed : std::uint8_t { newest, oldest, closed, aborted };
+enum class Missed : std::uint8_t {
+  newest,
+  oldest,
+  closed,        ///< it had left, or had been disconnected before
+  aborted,       ///< the context ended while it was full
+  disconnected,  ///< this item found it full, and it was closed for that
+};
 
 template <class T>
 struct TeeOutput {
@@ -30,7 +37,8 @@ struct TeeOutput {
 };
 
 /// Hands every item to every output; T is copied, so make it a shared_ptr<const …>.
-/// An output nobody receives from leaves: its Sender is dropped, and everything from then on counts as missed by it.
+/// An output nobody receives from leaves: its Sender is dropped, and everything from then on counts as missed by it. So
+/// does one that is disconnected; its receiver still gets what was queued. Outputs that come and go: see broadcast.hpp.
 /// Threads: `send` and `missed` on one at a time. Ends: owns the Senders; destroying the Tee closes all outputs.
 template <class T>
 class Tee {
@@ -82,7 +90,9 @@ class Tee {
       miss(i, item, Missed::closed);
     } else if (status == SendStatus::full) {
       if (output.when_full == WhenFull::block) return waiting_.push_back(i);
-      miss(i, item, Missed::newest);
+      if (output.when_full != WhenFull::disconnect) return miss(i, item, Missed::newest);
+      leave(i);
+      miss(i, item, Missed::disconnected);
     }
   }
   void leave(std::size_t i) { outputs_[i].sender = Sender<T>(); }

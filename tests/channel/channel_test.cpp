@@ -29,7 +29,9 @@ namespace count_test {
 struct Crate {
   std::size_t things;
 };
-std::size_t item_count(const Crate& crate) { return crate.things; }
+std::size_t item_count(const Crate& crate) {
+  return crate.things;
+}
 }  // namespace count_test
 using count_test::Crate;
 
@@ -365,6 +367,20 @@ TEST_CASE("rendezvous: try_send finds room only while a receiver waits, and noth
   consumer.join();
   CHECK(got == 2);
   CHECK(sender.try_send(3) == SendStatus::full);
+}
+
+TEST_CASE("rendezvous: send_displacing takes nothing away from a receiver that is being served") {
+  auto [sender, receiver] = make_channel<int>(0);
+  for (int round = 0; round < 200; ++round) {
+    std::optional<int> got;
+    std::thread consumer([&, &rx = receiver] { got = rx.recv(kForever); });
+    await([&, &tx = sender] { return tx.receiver_waiting(); });
+    const auto never = [](int&&) { FAIL("displaced"); };
+    CHECK(sender.send_displacing(1, never) == SendStatus::sent);
+    CHECK(sender.send_displacing(2, never) == SendStatus::full);
+    consumer.join();
+    CHECK(got == 1);
+  }
 }
 
 TEST_CASE("rendezvous: send returns once a receiver has come") {

@@ -82,6 +82,19 @@ TEST_CASE("tee: drop_oldest keeps the latest items and counts those taken out ag
   CHECK(output.missed == std::vector<std::pair<int, Missed>>{{1, Missed::oldest}, {2, Missed::oldest}});
 }
 
+TEST_CASE("tee: disconnect closes a full output behind what it has, and says so once") {
+  Output slow;
+  Output wide;
+  Tee<Item> tee(all(connect(slow, 1, WhenFull::disconnect), connect(wide, 8, WhenFull::block)));
+  for (int i = 1; i <= 3; ++i) CHECK(tee.send(item(i), kForever) == SendStatus::sent);
+  CHECK(tee.open_outputs() == 1);
+  CHECK(slow.missed == std::vector<std::pair<int, Missed>>{{2, Missed::disconnected}, {3, Missed::closed}});
+  CHECK(drain(slow.receiver) == std::vector{1});
+  Item last;
+  CHECK(slow.receiver.try_recv(last) == RecvStatus::closed);
+  CHECK(drain(wide.receiver) == std::vector{1, 2, 3});
+}
+
 TEST_CASE("tee: an output that blocks does not hold up the others' copy of the same item") {
   Output blocked;
   Output free;
