@@ -31,7 +31,7 @@ class ParseStage final : public Stage {
     const std::uint64_t failed = parse(batch);
     if (failed == 0) return;
     failures_.add(failed);
-    if (on_failure_ == OnFailure::keep) return;
+    if (on_failure_ == OnParseFailure::keep) return;
     batch.retain(component_, false, [](const Event& event) {
       return event.parse_failed ? std::optional<Reason>(Reason::parse) : std::nullopt;
     });
@@ -65,7 +65,7 @@ class ParseStage final : public Stage {
 
   const ParseFormat format_;
   const bool strict_;
-  const OnFailure on_failure_;
+  const OnParseFailure on_failure_;
   const std::uint32_t component_;
   const SharedCounter failures_;
 };

@@ -10,7 +10,7 @@
 namespace logpipe {
 
 enum class ParseFormat : std::uint8_t { json, logfmt, automatic };
-enum class OnFailure : std::uint8_t { keep, discard };
+enum class OnParseFailure : std::uint8_t { keep, discard };
 
 struct JsonParseOptions {
   bool strict{false};
@@ -20,7 +20,7 @@ struct JsonParseOptions {
 struct ParseOptions {
   std::optional<ParseFormat> format;  ///< absent: json, when `json` is given
   std::optional<JsonParseOptions> json;
-  OnFailure on_failure{OnFailure::keep};
+  OnParseFailure on_failure{OnParseFailure::keep};
 };
 const config::Schema<JsonParseOptions>& schema_of(config::Tag<JsonParseOptions>);
 const config::Schema<ParseOptions>& schema_of(config::Tag<ParseOptions>);
@@ -39,9 +39,9 @@ struct logpipe::config::EnumNames<logpipe::ParseFormat> {
   };
 };
 template <>
-struct logpipe::config::EnumNames<logpipe::OnFailure> {
-  static constexpr EnumName<OnFailure> values[] = {
-      {"keep", OnFailure::keep, "it goes on as text"},
-      {"discard", OnFailure::discard, "it is counted as failed and goes no further"},
+struct logpipe::config::EnumNames<logpipe::OnParseFailure> {
+  static constexpr EnumName<OnParseFailure> values[] = {
+      {"keep", OnParseFailure::keep, "it goes on as text"},
+      {"discard", OnParseFailure::discard, "it is counted as failed and goes no further"},
   };
 };
