@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "delivery/retry.hpp"
 #include "sinks/output_set.hpp"
 #include "telemetry/log.hpp"
 
@@ -19,8 +20,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr milliseconds kPauseFirst{50};
-constexpr milliseconds kPauseMax{1000};
+/// Short pauses, without jitter: the disk is ours, and nobody else comes back at the same time.
+constexpr RetryPolicy kPauses{.initial = milliseconds(50), .max = milliseconds(1000), .jitter = Jitter::none};
 
 /// Events of a batch sorted by the file they go to; scratch of one worker, kept from batch to batch.
 struct Groups {
@@ -131,8 +132,9 @@ class FileSink final : public Sink {
   std::vector<Touched> touched_;  // by the delivery that is being written
   std::vector<OutputMark> marks_;
   std::array<iovec, IOV_MAX> pieces_{};
-  milliseconds pause_{0};  // 0: not paused
-  std::string error_;      // of End::failed
+  Retry pauses_{kPauses, 0};
+  bool in_trouble_{false};  // since a pause, until something is written whole
+  std::string error_;       // of End::failed
   Counter paused_;
   Counter errors_;
   ComponentHealth health_;
@@ -280,7 +282,7 @@ FileSink::End FileSink::append_to(OutputFile& file, const Delivery& delivery, st
     if (written > 0) {
       done += static_cast<std::size_t>(written);
       file.length += static_cast<std::uint64_t>(written);
-      pause_ = std::min(pause_, kPauseFirst);
+      pauses_.restart_delays();
       continue;
     }
     const int code = written == 0 ? EIO : errno;
@@ -309,24 +311,22 @@ FileSink::End FileSink::append_to(OutputFile& file, const Delivery& delivery, st
 }
 
 bool FileSink::pause(const std::string& why, const std::stop_token& stop) {
-  if (pause_ == milliseconds(0)) {
-    log::warn(component_, "cannot write, paused until it is possible", {{"error", why}});
-    pause_ = kPauseFirst;
-  } else {
-    pause_ = std::min(pause_ * 2, kPauseMax);
-  }
+  if (!in_trouble_) log::warn(component_, "cannot write, paused until it is possible", {{"error", why}});
+  in_trouble_ = true;
   health_.set(HealthState::degraded, why);
   heartbeat_.wait();
   const auto begin = layer_.now();
-  const bool go_on = layer_.wait(pause_, stop);
+  const auto pause = pauses_.next_delay();  // always one: attempts are not limited
+  const bool go_on = layer_.wait(std::chrono::duration_cast<milliseconds>(*pause), stop);
   paused_.add(static_cast<std::uint64_t>(std::chrono::nanoseconds(layer_.now() - begin).count()));
   heartbeat_.beat();
   return go_on;
 }
 
 void FileSink::resume() {
-  if (pause_ == milliseconds(0)) return;
-  pause_ = milliseconds(0);
+  if (!in_trouble_) return;
+  in_trouble_ = false;
+  pauses_.reset();
   health_.set(HealthState::ok);
   log::info(component_, "writing again");
 }
