@@ -241,6 +241,26 @@ bool decode(Decoder& decoder, Rate& out) {
   return true;
 }
 
+bool decode(Decoder& decoder, FlowRate& out) {
+  const Node& node = decoder.node();
+  const auto value = node.is_scalar() ? parse_flow_rate(node.text) : std::nullopt;
+  if (!value) {
+    const bool without_time = node.is_scalar() && !node.secret && parse_flow_amount(node.text);
+    return decoder.expected("a rate such as 1000/s or 10MiB/s",
+                            without_time ? "write " + node.text + "/s or " + node.text + "/m" : "per s, m or h");
+  }
+  out = *value;
+  return true;
+}
+
+bool decode(Decoder& decoder, FlowAmount& out) {
+  const Node& node = decoder.node();
+  const auto value = node.is_scalar() ? parse_flow_amount(node.text) : std::nullopt;
+  if (!value) return decoder.expected("a number, or a size such as 64KiB");
+  out = *value;
+  return true;
+}
+
 bool decode(Decoder& decoder, Secret& out) {
   if (!decoder.node().is_scalar()) return decoder.expected("a text");
   out.value = decoder.node().text;

@@ -82,6 +82,8 @@ bool decode(Decoder& decoder, std::string& out);
 bool decode(Decoder& decoder, std::filesystem::path& out);
 bool decode(Decoder& decoder, Bytes& out);
 bool decode(Decoder& decoder, Rate& out);
+bool decode(Decoder& decoder, FlowRate& out);
+bool decode(Decoder& decoder, FlowAmount& out);
 bool decode(Decoder& decoder, Secret& out);
 bool decode(Decoder& decoder, Node& out);
 bool decode(Decoder& decoder, NamedChoice& out);

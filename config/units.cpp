@@ -91,6 +91,10 @@ std::optional<Quantity> take_quantity(std::string_view& text, const std::array<U
 
 }  // namespace
 
+double FlowRate::per_second() const {
+  return Rate{count, per}.per_second();
+}
+
 double Rate::per_second() const {
   return static_cast<double>(count) / std::chrono::duration<double>(per).count();
 }
@@ -133,6 +137,24 @@ std::optional<Rate> parse_rate(std::string_view text) {
   return rate;
 }
 
+std::optional<FlowRate> parse_flow_rate(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos) return std::nullopt;
+  const auto amount = parse_flow_amount(text.substr(0, slash));
+  const auto per = parse_rate("1" + std::string(text.substr(slash)));
+  if (!amount || !per) return std::nullopt;
+  return FlowRate{amount->count, per->per, amount->bytes};
+}
+
+std::optional<FlowAmount> parse_flow_amount(std::string_view text) {
+  std::string_view rest = text;
+  std::uint64_t count = 0;
+  if (take_digits(rest, count) && rest.empty()) return FlowAmount{count, false};
+  const auto bytes = parse_bytes(text);
+  if (!bytes) return std::nullopt;
+  return FlowAmount{*bytes, true};
+}
+
 std::string print_bytes(Bytes bytes) {
   if (bytes.value == 0) return "0";
   for (const Unit& unit : kSizeUnits) {
@@ -158,6 +180,16 @@ std::string print_rate(const Rate& rate) {
                                : rate.per == std::chrono::minutes(1) ? "/m"
                                                                      : "/s";
   return std::to_string(rate.count) + std::string(per);
+}
+
+std::string print_flow_amount(const FlowAmount& amount) {
+  if (!amount.bytes) return std::to_string(amount.count);
+  return amount.count == 0 ? "0B" : print_bytes(amount.count);
+}
+
+std::string print_flow_rate(const FlowRate& rate) {
+  const std::string one = print_rate({1, rate.per});
+  return print_flow_amount({rate.count, rate.bytes}) + one.substr(1);
 }
 
 }  // namespace logpipe::config

@@ -31,6 +31,23 @@ struct Rate {
   friend bool operator==(const Rate&, const Rate&) = default;
 };
 
+/// So many events or bytes per time: `1000/s`, `5/m`, `10MiB/s`.
+struct FlowRate {
+  std::uint64_t count{0};
+  Duration per{std::chrono::seconds(1)};
+  bool bytes{false};  ///< written with a unit of size
+
+  double per_second() const;
+  friend bool operator==(const FlowRate&, const FlowRate&) = default;
+};
+
+/// So many events or bytes: `2000`, `20MiB`.
+struct FlowAmount {
+  std::uint64_t count{0};
+  bool bytes{false};
+  friend bool operator==(const FlowAmount&, const FlowAmount&) = default;
+};
+
 /// A text that is never printed: passwords, tokens.
 struct Secret {
   std::string value;
@@ -41,10 +58,14 @@ struct Secret {
 std::optional<Bytes> parse_bytes(std::string_view text);
 std::optional<Duration> parse_duration(std::string_view text);
 std::optional<Rate> parse_rate(std::string_view text);
+std::optional<FlowRate> parse_flow_rate(std::string_view text);
+std::optional<FlowAmount> parse_flow_amount(std::string_view text);
 
 /// The shortest exact spelling, which parses back to the same value.
 std::string print_bytes(Bytes bytes);
 std::string print_duration(Duration duration);
 std::string print_rate(const Rate& rate);
+std::string print_flow_rate(const FlowRate& rate);
+std::string print_flow_amount(const FlowAmount& amount);
 
 }  // namespace logpipe::config

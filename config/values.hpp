@@ -365,6 +365,10 @@ TypeInfo type_info() {
     return {.kind = Kind::size, .name = {}};
   } else if constexpr (std::same_as<V, Rate>) {
     return {.kind = Kind::rate, .name = {}};
+  } else if constexpr (std::same_as<V, FlowRate>) {
+    return {.kind = Kind::text, .name = "rate of events or bytes"};
+  } else if constexpr (std::same_as<V, FlowAmount>) {
+    return {.kind = Kind::any, .name = "number or size"};
   } else if constexpr (NamedEnum<V>) {
     TypeInfo info{.kind = Kind::choice, .name = {}};
     for (const auto& entry : EnumNames<V>::values) info.choices.push_back({entry.name, entry.doc});
@@ -411,6 +415,10 @@ std::string print_value(const V& value) {
     return print_bytes(value);
   } else if constexpr (std::same_as<V, Rate>) {
     return print_rate(value);
+  } else if constexpr (std::same_as<V, FlowRate>) {
+    return print_flow_rate(value);
+  } else if constexpr (std::same_as<V, FlowAmount>) {
+    return print_flow_amount(value);
   } else if constexpr (std::same_as<V, Node>) {
     return detail::print_node(value);
   } else if constexpr (NamedEnum<V>) {

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "stages/dedupe.hpp"
 #include "stages/enrich.hpp"
 #include "stages/level.hpp"
 #include "stages/parse.hpp"
+#include "stages/sample.hpp"
+#include "stages/throttle.hpp"
 
 namespace logpipe {
 namespace {
@@ -22,6 +25,11 @@ std::optional<PoolRequest> pool_of(const Options&) {
   return std::nullopt;
 }
 
+template <class Options>
+std::vector<TopicTemplate> topics_of(const Options&) {
+  return {};
+}
+
 /// Options of one type, and what makes its stage.
 template <class Options, MakeStage<Options> kMake>
 class Plan final : public StagePlan {
@@ -29,6 +37,7 @@ class Plan final : public StagePlan {
   explicit Plan(Options options) : options_(std::move(options)) {}
   std::unique_ptr<Stage> make(StageServices services) const override { return kMake(options_, services); }
   std::optional<PoolRequest> pool() const override { return pool_of(options_); }
+  std::vector<TopicTemplate> publishes() const override { return topics_of(options_); }
 
  private:
   const Options options_;
@@ -41,22 +50,26 @@ std::unique_ptr<StagePlan> decode_enrich(config::Decoder& decoder) {
   return std::make_unique<Plan<EnrichOptions, &make_enrich_stage>>(std::move(options));
 }
 
-std::unique_ptr<StagePlan> decode_level(config::Decoder& decoder) {
-  LevelOptions options;
+/// For stages whose options say everything.
+template <class Options, MakeStage<Options> kMake>
+std::unique_ptr<StagePlan> decode_options(config::Decoder& decoder) {
+  Options options;
   decoder.into(options);
-  return std::make_unique<Plan<LevelOptions, &make_level_stage>>(std::move(options));
-}
-
-std::unique_ptr<StagePlan> decode_parse(config::Decoder& decoder) {
-  ParseOptions options;
-  decoder.into(options);
-  return std::make_unique<Plan<ParseOptions, &make_parse_stage>>(std::move(options));
+  return std::make_unique<Plan<Options, kMake>>(std::move(options));
 }
 
 constexpr StageEntry kStages[] = {
+    {"dedupe", &decode_options<DedupeOptions, &make_dedupe_stage>, &config::detail::schema_base<DedupeOptions>,
+     "docs/components/stages/dedupe.md"},
     {"enrich", &decode_enrich, &config::detail::schema_base<EnrichOptions>, "docs/components/stages/enrich.md"},
-    {"level", &decode_level, &config::detail::schema_base<LevelOptions>, "docs/components/stages/level.md"},
-    {"parse", &decode_parse, &config::detail::schema_base<ParseOptions>, "docs/components/stages/parse.md"},
+    {"level", &decode_options<LevelOptions, &make_level_stage>, &config::detail::schema_base<LevelOptions>,
+     "docs/components/stages/level.md"},
+    {"parse", &decode_options<ParseOptions, &make_parse_stage>, &config::detail::schema_base<ParseOptions>,
+     "docs/components/stages/parse.md"},
+    {"sample", &decode_options<SampleOptions, &make_sample_stage>, &config::detail::schema_base<SampleOptions>,
+     "docs/components/stages/sample.md"},
+    {"throttle", &decode_options<ThrottleOptions, &make_throttle_stage>, &config::detail::schema_base<ThrottleOptions>,
+     "docs/components/stages/throttle.md"},
 };
 
 }  // namespace

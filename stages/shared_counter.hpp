@@ -13,9 +13,11 @@ namespace logpipe {
 class SharedCounter {
  public:
   /// Counts for nobody when there is no registry.
-  SharedCounter(MetricsRegistry* registry, const MetricInfo& info, const Labels& labels) {
+  /// What is exposed is the count divided by `divisor`: seconds are counted in nanoseconds with 1e9.
+  SharedCounter(MetricsRegistry* registry, const MetricInfo& info, const Labels& labels, double divisor = 1) {
     if (registry != nullptr) {
-      callback_ = registry->counter_callback(info, labels, [this] { return static_cast<double>(value()); });
+      callback_ =
+          registry->counter_callback(info, labels, [this, divisor] { return static_cast<double>(value()) / divisor; });
     }
   }
   SharedCounter(const SharedCounter&) = delete;

@@ -18,6 +18,10 @@ struct StageServices {
   HealthTable* health{nullptr};
 };
 
+/// The sign of life of the worker that applies a stage, among the values of `run` where there is one: a stage that waits
+/// for long says so, or the worker would be taken for stuck.
+inline constexpr Key<Heartbeat*> kWorkerHeartbeat{"worker heartbeat"};
+
 /// A function over a batch: parse, filter, enrich, hold back. Compiled once from its options; most need no clock and do
 /// no I/O on the data path.
 /// Threads: apply() is called by several workers at once, on different batches.

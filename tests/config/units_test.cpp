@@ -76,6 +76,24 @@ TEST_CASE("units: rates name their time") {
   }
 }
 
+TEST_CASE("units: rates and amounts are of events, or of bytes where they have a unit of size") {
+  CHECK(parse_flow_rate("1000/s") == FlowRate{1000, 1s, false});
+  CHECK(parse_flow_rate("5/m") == FlowRate{5, 60s, false});
+  CHECK(parse_flow_rate("10MiB/s") == FlowRate{10 * 1024 * 1024, 1s, true});
+  CHECK(parse_flow_rate("1.5kB/h") == FlowRate{1500, 1h, true});
+  CHECK(parse_flow_rate("3/m")->per_second() == doctest::Approx(0.05));
+  CHECK(parse_flow_amount("2000") == FlowAmount{2000, false});
+  CHECK(parse_flow_amount("20MiB") == FlowAmount{20 * 1024 * 1024, true});
+  for (const std::string text : {"", "/s", "10", "10MiB", "10/d", "10/s/s", "MiB/s", "1.5/s", "-1/s", "1/10s"}) {
+    CAPTURE(text);
+    CHECK_FALSE(parse_flow_rate(text));
+  }
+  for (const FlowRate rate :
+       {FlowRate{0, 1s, false}, FlowRate{7, 60s, false}, FlowRate{4096, 1h, true}, FlowRate{0, 1s, true}}) {
+    CHECK(parse_flow_rate(print_flow_rate(rate)) == rate);
+  }
+}
+
 TEST_CASE("units: what is printed reads back as the same value") {
   for (const std::uint64_t value :
        {0ULL, 1ULL, 1000ULL, 1024ULL, 65536ULL, 1'500'000ULL, 1572864ULL, 1099511627776ULL, 18446744073709551615ULL}) {

@@ -76,7 +76,8 @@ TEST_CASE("registry: the example of every page does what the page says") {
 
 TEST_CASE("registry: every stage takes an empty batch and one of a single empty line") {
   for (const char* yaml : {"stages: [{parse: json}]", "stages: [{parse: logfmt}]", "stages: [{parse: auto}]",
-                           "stages: [{level: warn}]", "stages: [{enrich: {set: {a: 1}}}]"}) {
+                           "stages: [{level: warn}]", "stages: [{enrich: {set: {a: 1}}}]", "stages: [dedupe]",
+                           "stages: [{sample: 0.5}]", "stages: [{throttle: 1000/s}]"}) {
     CAPTURE(yaml);
     test::Pipeline pipeline(yaml);
     CHECK(pipeline.run("").empty());
