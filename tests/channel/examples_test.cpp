@@ -101,28 +101,3 @@ TEST_CASE("example: task group, merge and worker pool") {
   CHECK(count == 300);
   // [end]
 }
-
-TEST_CASE("example: worker pool with scratch memory and a place to emit to") {
-  auto [sender, receiver] = make_channel<int>(16);
-  for (int i = 0; i < 10; ++i) CHECK(sender.try_send(int{i}) == SendStatus::sent);
-  sender = {};
-  std::string written;
-  // [run_worker_pool]
-  TaskGroup group(Context::background());
-  run_worker_pool(
-      group, std::move(receiver), group.context(), {.workers = 2, .ahead = 8, .name = "format"},
-      [](std::size_t) {  // on each worker's thread
-        return [scratch = std::string()](int number) mutable {
-          scratch.assign(static_cast<std::size_t>(1), static_cast<char>('0' + number));
-          return scratch;
-        };
-      },
-      [&](std::string&& text) -> Status {  // one at a time, in order
-        written += text;
-        return {};
-      },
-      [](const Status& status) { CHECK(status.has_value()); });
-  CHECK(group.wait().has_value());
-  CHECK(written == "0123456789");
-  // [end]
-}
