@@ -13,6 +13,8 @@
 #include <cstring>
 #include <optional>
 
+#include "daemon/tap.hpp"
+
 namespace logpipe {
 
 std::optional<ListenAddress> parse_listen_address(const std::string& text) {
@@ -46,6 +48,7 @@ namespace {
 
 constexpr unsigned kConnections = 64;
 constexpr unsigned kIdleSeconds = 30;
+constexpr std::size_t kTapChunk = 32 * 1024;
 
 struct Reply {
   unsigned status{200};
@@ -53,10 +56,60 @@ struct Reply {
   std::string body;
 };
 
+/// One tap's connection. Owned by its response; the destructor runs when the connection has ended.
+class TapConnection {
+ public:
+  explicit TapConnection(MHD_Connection* connection) : connection_(connection) {
+    const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    fd_ = info != nullptr ? info->connect_fd : -1;
+  }
+  ~TapConnection() {
+    if (session_) session_->close();
+  }
+  TapConnection(const TapConnection&) = delete;
+  TapConnection& operator=(const TapConnection&) = delete;
+
+  Status open(TapServer& taps, TapRequest request) {
+    TapServer::Client client;
+    client.wake = [this] { MHD_resume_connection(connection_); };
+    client.gone = [this] {
+      char byte = 0;
+      return ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+    };
+    client.hang_up = [this] { ::shutdown(fd_, SHUT_RDWR); };
+    auto session = taps.open(std::move(request), std::move(client));
+    if (!session) return fail(session.error());
+    session_ = std::move(*session);
+    return {};
+  }
+
+  static ssize_t read(void* self, std::uint64_t, char* into, std::size_t max) {
+    auto* tap = static_cast<TapConnection*>(self);
+    std::size_t size = 0;
+    const auto park = [tap] { MHD_suspend_connection(tap->connection_); };
+    switch (tap->session_->read(into, max, size, park)) {
+      case TapSession::Read::bytes:
+        return static_cast<ssize_t>(size);
+      case TapSession::Read::wait:
+        return 0;
+      case TapSession::Read::end:
+        break;
+    }
+    return MHD_CONTENT_READER_END_OF_STREAM;
+  }
+  static void free(void* self) { delete static_cast<TapConnection*>(self); }
+
+ private:
+  MHD_Connection* connection_;
+  int fd_{-1};
+  std::shared_ptr<TapSession> session_;
+};
+
 class Server final : public AdminServer {
  public:
   explicit Server(AdminSources sources) : sources_(std::move(sources)) {}
   ~Server() override {
+    if (sources_.taps != nullptr) sources_.taps->stop();  // none may be suspended when its daemon stops
     for (MHD_Daemon* daemon : daemons_) MHD_stop_daemon(daemon);
     if (!socket_path_.empty()) ::unlink(socket_path_.c_str());
   }
@@ -127,8 +180,8 @@ class Server final : public AdminServer {
  private:
   Status serve(int fd) {
     MHD_Daemon* daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, &Server::handle, this,
-        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT,
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr, &Server::handle,
+        this, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, kConnections, MHD_OPTION_CONNECTION_TIMEOUT,
         kIdleSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, static_cast<std::size_t>(16 * 1024), MHD_OPTION_END);
     if (daemon == nullptr) {
       ::close(fd);
@@ -151,17 +204,61 @@ class Server final : public AdminServer {
       return MHD_YES;
     }
     const bool readable = std::strcmp(method, "GET") == 0 || std::strcmp(method, "HEAD") == 0;
+    if (readable && std::strcmp(url, "/api/v1/tap") == 0) return static_cast<Server*>(self)->tap(connection, method);
     const Reply reply = readable ? static_cast<Server*>(self)->answer(connection, url)
                                  : Reply{405, "text/plain; charset=utf-8", "only GET and HEAD\n"};
+    return send(connection, reply);
+  }
+
+  static MHD_Result send(MHD_Connection* connection, const Reply& reply) {
     MHD_Response* response =
         MHD_create_response_from_buffer(reply.body.size(), const_cast<char*>(reply.body.data()), MHD_RESPMEM_MUST_COPY);
     if (response == nullptr) return MHD_NO;
     MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, reply.type.c_str());
     MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
-    if (!readable) MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    if (reply.status == 405) MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
     const MHD_Result result = MHD_queue_response(connection, reply.status, response);
     MHD_destroy_response(response);
     return result;
+  }
+
+  MHD_Result tap(MHD_Connection* connection, const std::string& method) {
+    const Reply none{404, "text/plain; charset=utf-8", "there are no taps here\n"};
+    if (sources_.taps == nullptr) return send(connection, none);
+    TapWords words;
+    MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &Server::add_word, &words);
+    const auto refuse = [&](unsigned status, const Error& error) {
+      return send(connection, {status, "text/plain; charset=utf-8", error.message + "\n"});
+    };
+    Result<TapRequest> request = parse_tap(words);
+    if (!request) return refuse(400, request.error());
+    if (method == "HEAD") return send(connection, {200, "text/plain; charset=utf-8", ""});
+    auto tap = std::make_unique<TapConnection>(connection);
+    if (Status opened = tap->open(*sources_.taps, std::move(*request)); !opened) {
+      return refuse(opened.error().kind == ErrorKind::invalid ? 400 : 503, opened.error());
+    }
+    MHD_Response* response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, kTapChunk, &TapConnection::read,
+                                                               tap.get(), &TapConnection::free);
+    if (response == nullptr) return MHD_NO;
+    static_cast<void>(tap.release());  // the response's now
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, "text/plain; charset=utf-8");
+    MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    const MHD_Result result = MHD_queue_response(connection, MHD_HTTP_OK, response);
+    MHD_destroy_response(response);
+    return result;
+  }
+
+  static MHD_Result add_word(void* self, MHD_ValueKind, const char* key, const char* value) {
+    auto& words = *static_cast<TapWords*>(self);
+    const std::string text = value != nullptr ? value : "";
+    const std::string_view name = key;
+    if (name == "pattern") words.patterns.push_back(text);
+    if (name == "where") words.where = text;
+    if (name == "format") words.format = text;
+    if (name == "replay") words.replay = text;
+    if (name == "since") words.since = text;
+    if (name == "color") words.color = text;
+    return MHD_YES;
   }
 
   Reply answer(MHD_Connection* connection, const std::string& url) {
@@ -175,8 +272,10 @@ class Server final : public AdminServer {
     if (url == "/health") return json(sources_.health->health());
     if (url == "/api/v1/status") return {200, "application/json", sources_.status_json()};
     if (url == "/")
-      return {200, "text/plain; charset=utf-8", "logpipe: /metrics /live /ready /health /api/v1/status\n"};
-    return {404, "text/plain; charset=utf-8", "not found; try /metrics /live /ready /health /api/v1/status\n"};
+      return {200, "text/plain; charset=utf-8",
+              "logpipe: /metrics /live /ready /health /api/v1/status /api/v1/tap?pattern=%23\n"};
+    return {404, "text/plain; charset=utf-8",
+            "not found; try /metrics /live /ready /health /api/v1/status /api/v1/tap\n"};
   }
 
   static Reply json(HealthReply reply) {

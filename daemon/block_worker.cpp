@@ -1,12 +1,15 @@
 #include "daemon/block_worker.hpp"
 
 #include <algorithm>
+#include <utility>
+
+#include "channel/topic.hpp"
+#include "daemon/topology.hpp"
+#include "event/json.hpp"
 
 namespace logpipe {
 
 namespace {
-
-const std::string kSourceComponent = "source";
 
 /// Where the sink is ahead of the reading in this segment: events before this offset are its own already.
 std::uint64_t delivered_until(const Segment& segment, std::size_t sink) noexcept {
@@ -32,57 +35,131 @@ Amount amount_of(std::span<const Event> events) noexcept {
 
 }  // namespace
 
-const std::string& Plan::component_name(std::uint32_t component) const {
-  return component < stages.size() ? stages[component].name : kSourceComponent;
+const std::string& Plan::PipelinePart::component_name(std::uint32_t component) const {
+  return component < stages.size() ? stages[component].name : source_component;
 }
 
-BlockWorker::BlockWorker(const Plan& plan, BlockPool& pool, Heartbeat heartbeat, const Context& run)
-    : plan_(plan), pool_(pool), heartbeat_(std::move(heartbeat)), run_(run) {}
+std::string Plan::source_name(std::size_t source) const {
+  return source < sources.size() ? sources[source].name : publication_name(pipelines[source - sources.size()].name);
+}
 
-Processed BlockWorker::operator()(BlockPtr&& block) {
+std::size_t lane_of(Level level) noexcept {
+  if (level >= Level::error) return 0;
+  if (level >= Level::warn) return 1;
+  if (level >= Level::info) return 2;
+  return 3;
+}
+
+BlockWorker::BlockWorker(const Plan& plan, std::size_t pipeline, BlockPool& pool, TopicHub* topics, Heartbeat heartbeat,
+                         const Context& run)
+    : plan_(plan),
+      pipeline_(plan.pipelines[pipeline]),
+      index_(pipeline),
+      pool_(pool),
+      heartbeat_(std::move(heartbeat)),
+      run_(run),
+      publisher_(plan, pipeline, pool, topics) {}
+
+Processed BlockWorker::operator()(BlockRef&& block) {
   heartbeat_.beat();
   Processed result;
   result.source = block->source;
-  batch_.open(freeze(std::move(block)));
+  batch_.open(std::move(block));
   result.received = {batch_.received_events, batch_.received_bytes};
-  for (const Plan::StagePart& part : plan_.stages) part.stage->apply(batch_, run_);
+  if (batch_.block().topics) {
+    unsubscribed();
+    // What was an object for the publisher is one here; what was a line stays one.
+    parse_json(batch_, false, false);
+  }
+  for (const Plan::StagePart& part : pipeline_.stages) part.stage->apply(batch_, run_);
   result.remaining = amount_of(batch_.events);
   result.tallies = batch_.tallies;
-  result.deliveries.reserve(plan_.sinks.size());
-  for (std::size_t i = 0; i < plan_.sinks.size(); ++i) {
-    result.deliveries.push_back(deliver_to(plan_.sinks[i], i, result.remaining));
-  }
+  result.deliveries.reserve(pipeline_.sinks.size());
+  for (std::size_t i = 0; i < pipeline_.sinks.size(); ++i) deliver_to(i, result);
+  result.publication = publisher_(batch_);
   batch_.close();
   heartbeat_.wait();
   return result;
 }
 
-Delivery BlockWorker::deliver_to(const Plan::SinkPart& sink, std::size_t index, const Amount& remaining) {
-  Delivery delivery(pool_);
-  delivery.admitted = remaining;
+/// A pipeline that subscribes gets whole blocks, for their positions; what its patterns do not match it discards.
+void BlockWorker::unsubscribed() {
+  const std::vector<std::string>& topics = *batch_.block().topics;
+  matches_.clear();
+  bool all = true;
+  for (const std::string& topic : topics) {
+    const bool match = std::any_of(pipeline_.subscribe.begin(), pipeline_.subscribe.end(),
+                                   [&](const std::string& pattern) { return topic_matches(pattern, topic); });
+    matches_.push_back(match);
+    all = all && match;
+  }
+  if (all) return;
+  batch_.retain(Batch::kSourceComponent, true, [&](const Event& event) -> std::optional<Reason> {
+    if (matches_[batch_.origin_of(event).topic] != 0) return std::nullopt;
+    return Reason::topic;
+  });
+}
+
+void BlockWorker::deliver_to(std::size_t output, Processed& result) {
+  const std::size_t index = pipeline_.sinks[output];
+  const Plan::SinkPart& sink = plan_.sinks[index];
   const std::vector<Segment>& segments = batch_.block().segments;
   const bool ahead = std::any_of(segments.begin(), segments.end(), [index](const Segment& segment) {
     return segment.file_begin < delivered_until(segment, index);
   });
-  if (!ahead && !sink.when) {
-    delivery.delivered = remaining;
-    sink.sink->encode(batch_, batch_.events, delivery);
-  } else {
+  std::span<const Event> events = batch_.events;
+  std::vector<Delivery::Discard> discards;
+  if (ahead || sink.when) {
     selected_.clear();
     for (const Event& event : batch_.events) {
       if (ahead && batch_.file_offset(event) < delivered_until(batch_.segment_of(event), index)) {
-        count(delivery.discards, Reason::already_delivered, event.source_bytes);
-      } else if (sink.when && !sink.when->holds(event.level_known ? event.level : detector_.detect(batch_, event))) {
-        count(delivery.discards, Reason::when, event.source_bytes);
+        count(discards, Reason::already_delivered, event.source_bytes);
+      } else if (sink.when && !sink.when->holds(level_of(event))) {
+        count(discards, Reason::when, event.source_bytes);
       } else {
         selected_.push_back(event);
       }
     }
-    delivery.delivered = amount_of(selected_);
-    sink.sink->encode(batch_, selected_, delivery);
+    events = selected_;
   }
+  if (sink.by_level) {
+    deliver_by_level(sink, events, std::move(discards), output, result);
+  } else {
+    deliver(sink, events, std::move(discards), output, result);
+  }
+}
+
+void BlockWorker::deliver(const Plan::SinkPart& sink, std::span<const Event> events,
+                          std::vector<Delivery::Discard> discards, std::size_t output, Processed& result) {
+  Delivery delivery(pool_);
+  delivery.pipeline = static_cast<std::uint32_t>(index_);
+  delivery.discards = std::move(discards);
+  delivery.admitted = delivery.delivered = amount_of(events);
+  for (const Delivery::Discard& discard : delivery.discards) delivery.admitted += discard.amount;
+  sink.sink->encode(batch_, events, delivery);
   delivery.seal(batch_);
-  return delivery;
+  result.deliveries.push_back(std::move(delivery));
+  result.outputs.push_back(output);
+}
+
+/// A delivery for each lane that has events. The one that is completed last settles the batch, so order among them is
+/// free.
+void BlockWorker::deliver_by_level(const Plan::SinkPart& sink, std::span<const Event> events,
+                                   std::vector<Delivery::Discard> discards, std::size_t output, Processed& result) {
+  for (std::vector<Event>& lane : lanes_) lane.clear();
+  for (const Event& event : events) lanes_[lane_of(level_of(event))].push_back(event);
+  const std::size_t first = result.deliveries.size();
+  for (std::size_t lane = 0; lane < kLevelLanes; ++lane) {
+    const bool last = lane + 1 == kLevelLanes;
+    const bool none_yet = result.deliveries.size() == first;
+    if (lanes_[lane].empty() && !(last && (none_yet || !discards.empty()))) continue;
+    deliver(sink, lanes_[lane], last ? std::move(discards) : std::vector<Delivery::Discard>(), output, result);
+    result.deliveries.back().lane = static_cast<std::uint32_t>(lane);
+  }
+  const std::size_t parts = result.deliveries.size() - first;
+  if (parts < 2) return;
+  const auto shared = std::make_shared<const DeliveryParts>(DeliveryParts{parts});
+  for (std::size_t i = first; i < result.deliveries.size(); ++i) result.deliveries[i].batch = shared;
 }
 
 }  // namespace logpipe

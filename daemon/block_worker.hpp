@@ -5,6 +5,7 @@
 
 #include "channel/context.hpp"
 #include "daemon/plan.hpp"
+#include "daemon/publisher.hpp"
 #include "delivery/delivery.hpp"
 #include "event/batch.hpp"
 #include "telemetry/health.hpp"
@@ -12,32 +13,53 @@
 
 namespace logpipe {
 
-/// What became of one block: its part of the ledger, and one delivery for each sink.
+/// What became of one block: its part of the ledger, a delivery for each sink, and what is published of it.
 struct Processed {
-  std::uint32_t source{0};
-  Amount received;                   ///< what the block held
-  Amount remaining;                  ///< what the stages let through
-  std::vector<Tally> tallies;        ///< what they did not; received = remaining + tallies
-  std::vector<Delivery> deliveries;  ///< in the order of the sinks
+  std::uint32_t source{0};     ///< as Block::source
+  Amount received;             ///< what the block held
+  Amount remaining;            ///< what the stages let through
+  std::vector<Tally> tallies;  ///< what they did not; received = remaining + tallies
+  std::vector<Delivery>
+      deliveries;  ///< in the order of the pipeline's sinks; several in a row for one whose queue goes by level
+  std::vector<std::size_t> outputs;  ///< for each delivery: which of the pipeline's sinks it is for
+  BlockRef publication;              ///< null: nothing is published
 };
 
-/// The compute part of a pipeline, run to completion on one block after the other: split, parse, filter, enrich, and
-/// encode for every sink. Each worker of the pool owns one, with its batch and scratch memory. Threads: one.
+/// The compute part of a pipeline, run to completion on one block after the other: split, parse, filter, enrich, encode
+/// for every sink, and for those who subscribe. Each worker of the pool owns one, with its batch and scratch memory.
+/// Threads: one.
 class BlockWorker {
  public:
-  BlockWorker(const Plan& plan, BlockPool& pool, Heartbeat heartbeat, const Context& run);
-  Processed operator()(BlockPtr&& block);
+  /// `run`: what stages wait with. `topics`: null where nobody but other pipelines can subscribe.
+  BlockWorker(const Plan& plan, std::size_t pipeline, BlockPool& pool, TopicHub* topics, Heartbeat heartbeat,
+              const Context& run);
+  Processed operator()(BlockRef&& block);
 
  private:
-  Delivery deliver_to(const Plan::SinkPart& sink, std::size_t index, const Amount& remaining);
+  void unsubscribed();
+  void deliver_to(std::size_t output, Processed& result);
+  void deliver(const Plan::SinkPart& sink, std::span<const Event> events, std::vector<Delivery::Discard> discards,
+               std::size_t output, Processed& result);
+  void deliver_by_level(const Plan::SinkPart& sink, std::span<const Event> events,
+                        std::vector<Delivery::Discard> discards, std::size_t output, Processed& result);
+  Level level_of(const Event& event) { return event.level_known ? event.level : detector_.detect(batch_, event); }
 
   const Plan& plan_;
+  const Plan::PipelinePart& pipeline_;
+  const std::size_t index_;
   BlockPool& pool_;
   Heartbeat heartbeat_;
-  Context run_;  // what a stage that waits, waits with
+  const Context run_;
+  Publisher publisher_;
   Batch batch_;
   LevelDetector detector_;       // for conditions on events no level stage has looked at
   std::vector<Event> selected_;  // scratch
+  std::vector<char> matches_;    // scratch: by topic of the block
+  std::vector<Event> lanes_[4];  // scratch
 };
+
+/// Lanes of a queue that goes by level, the most urgent first.
+inline constexpr std::size_t kLevelLanes = 4;
+std::size_t lane_of(Level level) noexcept;
 
 }  // namespace logpipe

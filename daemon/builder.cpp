@@ -1,11 +1,13 @@
 #include "daemon/builder.hpp"
 
+#include <algorithm>
 #include <exception>
 #include <map>
 #include <memory>
 #include <utility>
 
 #include "daemon/counters.hpp"
+#include "daemon/topology.hpp"
 
 namespace logpipe {
 
@@ -57,31 +59,55 @@ class SinkMetrics {
   std::map<std::pair<Reason, bool>, Counter> discards_;
 };
 
+Plan::PipelinePart build_pipeline(const Settings::PipelineSettings& settings, const BuildServices& services) {
+  // One pipeline is the usual case, and its stages have their plain names.
+  const std::string prefix = settings.path.empty() ? "" : settings.name + ".";
+  Plan::PipelinePart pipeline;
+  pipeline.name = settings.name;
+  pipeline.source_component = prefix + "source";
+  pipeline.sources = settings.sources;
+  pipeline.sinks = settings.sinks;
+  pipeline.publish = settings.publish;
+  for (const auto& pattern : settings.subscribe) pipeline.subscribe.push_back(*pattern);
+  pipeline.pool = settings.pool;
+  for (std::size_t i = 0; i < settings.stages.size(); ++i) {
+    const auto& stage = settings.stages[i];
+    const std::string name = prefix + stage.name;
+    pipeline.stages.push_back(
+        {name, stage.plan->make({name, static_cast<std::uint32_t>(i), services.metrics, services.health})});
+  }
+  return pipeline;
+}
+
 }  // namespace
 
 Result<Plan> build_plan(const Settings& settings, const BuildServices& services) try {
   Plan plan;
-  plan.name = kMainPipeline;
-  plan.pool = settings.pool;
-
+  const Topology topology(settings);
   std::vector<std::string> sink_names;
   for (const auto& sink : settings.sinks) sink_names.push_back(sink.name);
-  services.checkpoints->begin_run(sink_names);
+  services.checkpoints->begin_run(sink_names, topology.feeds(settings));
 
-  for (const auto& sink : settings.sinks) {
-    SinkAccount& account = services.account->sink(sink.name);
+  for (std::size_t i = 0; i < settings.sinks.size(); ++i) {
+    const auto& sink = settings.sinks[i];
+    CheckpointStore::Hooks hooks;
+    for (const auto& pipeline : settings.pipelines) {
+      const bool has = std::find(pipeline.sinks.begin(), pipeline.sinks.end(), i) != pipeline.sinks.end();
+      hooks.accounts.push_back(has ? &services.ledger->pipeline(pipeline.name).sink(sink.name) : nullptr);
+    }
     auto metrics = std::make_shared<SinkMetrics>(*services.metrics, sink.name);
-    SinkProgress& progress = services.checkpoints->sink(
-        sink.name, {&account, [metrics](const Delivery& delivery) { (*metrics)(delivery); }});
+    hooks.completed = [metrics](const Delivery& delivery) { (*metrics)(delivery); };
+    SinkProgress& progress = services.checkpoints->sink(sink.name, std::move(hooks));
     plan.sinks.push_back({.name = sink.name,
                           .sink = sink.plan->make({sink.name, &progress, services.metrics, services.health}),
                           .when = sink.when,
-                          .queue = {.items = sink.queue.max_events, .bytes = sink.queue.max_bytes.value}});
+                          .queue = {.items = sink.queue.max_events, .bytes = sink.queue.max_bytes.value},
+                          .by_level = sink.queue.priority == QueuePriority::level});
   }
-  for (std::size_t i = 0; i < settings.stages.size(); ++i) {
-    const auto& stage = settings.stages[i];
-    plan.stages.push_back(
-        {stage.name, stage.plan->make({stage.name, static_cast<std::uint32_t>(i), services.metrics, services.health})});
+  for (std::size_t i = 0; i < settings.pipelines.size(); ++i) {
+    plan.pipelines.push_back(build_pipeline(settings.pipelines[i], services));
+    plan.pipelines.back().publishers = topology.publishers[i];
+    plan.pipelines.back().subscribers = topology.subscribers[i];
   }
   for (std::size_t i = 0; i < settings.sources.size(); ++i) {
     const auto& source = settings.sources[i];

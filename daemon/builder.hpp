@@ -17,7 +17,7 @@ struct BuildServices {
   CheckpointStore* checkpoints{nullptr};
   MetricsRegistry* metrics{nullptr};
   HealthTable* health{nullptr};
-  PipelineAccount* account{nullptr};
+  Ledger* ledger{nullptr};
   bool once{false};
 };
 

@@ -123,8 +123,10 @@ int validate(const Arguments& arguments) {
   if (arguments.diagnostics_format == "json") return kExitDone;
   std::string files;
   for (const std::string& file : arguments.config) files += (files.empty() ? "" : ", ") + file;
-  std::printf("%s: valid: %zu sources, %zu stages, %zu sinks\n%s", files.c_str(), settings->sources.size(),
-              settings->stages.size(), settings->sinks.size(), settings->memory_report().c_str());
+  std::size_t stages = 0;
+  for (const auto& pipeline : settings->pipelines) stages += pipeline.stages.size();
+  std::printf("%s: valid: %zu sources, %zu stages, %zu sinks\n%s", files.c_str(), settings->sources.size(), stages,
+              settings->sinks.size(), settings->memory_report().c_str());
   return kExitDone;
 }
 

@@ -14,7 +14,8 @@
 #include "daemon/builder.hpp"
 #include "daemon/control.hpp"
 #include "daemon/exit_status.hpp"
-#include "daemon/pipeline.hpp"
+#include "daemon/graph.hpp"
+#include "daemon/tap.hpp"
 #include "daemon/version.hpp"
 #include "telemetry/log.hpp"
 #include "telemetry/process.hpp"
@@ -37,6 +38,8 @@ class Daemon {
         request_(std::move(request)),
         health_(kStallLimit),
         blocks_(settings_.memory.value),
+        topics_({.replay_bytes = settings_.admin ? settings_.tap.replay.value : 0,
+                 .replay_bytes_per_second = settings_.tap.replay_rate.value}),
         control_(ControlHooks{
             .reload = [this] { return prepare_reload(); },
             .report =
@@ -104,7 +107,8 @@ class Daemon {
  private:
   Status start_admin() {
     if (!settings_.admin) return {};
-    AdminSources sources{&metrics_, &health_, [this] { return snapshot().to_json(); }};
+    taps_.emplace(topics_, metrics_);
+    AdminSources sources{&metrics_, &health_, [this] { return snapshot().to_json(); }, &*taps_};
     auto server = AdminServer::start({settings_.admin->listen, settings_.admin->socket.string()}, std::move(sources));
     if (!server) return fail(server.error());
     admin_ = std::move(*server);
@@ -137,7 +141,7 @@ class Daemon {
                                          .checkpoints = store_.get(),
                                          .metrics = &metrics_,
                                          .health = &health_,
-                                         .account = &ledger->pipeline(kMainPipeline),
+                                         .ledger = ledger.get(),
                                          .once = request_.once});
       if (!plan) {
         log::critical("daemon", plan.error().message);
@@ -149,13 +153,13 @@ class Daemon {
       }
       auto [run, cancel_run] = with_cancel(Context::background());
       auto [intake, cancel_intake] = with_cancel(run);
-      Pipeline pipeline(std::move(*plan), {&blocks_, &metrics_, &health_, &ledger->pipeline(kMainPipeline)});
+      Graph graph(std::move(*plan), {&blocks_, &metrics_, &health_, ledger.get(), &topics_});
       control_.begin_generation(cancel_intake, cancel_run, settings_.drain_timeout);
       health_.set_phase(Phase::running);
       control_.announce_ready();
       log::info("daemon", first ? "running" : "reloaded");
 
-      const Status ended = pipeline.run(intake, run);
+      const Status ended = graph.run(intake, run);
 
       const bool aborted = control_.aborted();
       const Control::End how = control_.end_generation();
@@ -284,6 +288,7 @@ class Daemon {
   MetricsRegistry metrics_;
   HealthTable health_;
   BlockPool blocks_;
+  TopicHub topics_;
   Control control_;
   std::unique_ptr<CheckpointStore> store_;
   std::vector<MetricCallback> process_metrics_;
@@ -295,6 +300,7 @@ class Daemon {
   LedgerSnapshot past_ LOGPIPE_GUARDED_BY(mutex_);
   std::optional<Settings> next_settings_ LOGPIPE_GUARDED_BY(mutex_);
 
+  std::optional<TapServer> taps_;
   std::unique_ptr<AdminServer> admin_;  // last: it reads all of the above
 };
 

@@ -1,18 +1,40 @@
 #include "daemon/emitter.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "daemon/counters.hpp"
 
 namespace logpipe {
 
-Emitter::Emitter(const Plan& plan, const PipelineServices& services) : plan_(&plan), services_(services) {
-  for (const Plan::SourcePart& part : plan.sources) {
-    const Labels labels{{"source", part.name}};
-    sources_.push_back(
-        {services.metrics->counter({"logpipe_source_received_events_total", "Events read from a source."}, labels),
-         services.metrics->counter({"logpipe_source_received_bytes_total", "Bytes of the events read from a source."},
-                                   labels)});
+namespace {
+
+/// A source that several pipelines have is counted by the first of them.
+bool counts(const Plan& plan, std::size_t pipeline, std::size_t source) {
+  for (std::size_t i = 0; i < pipeline; ++i) {
+    const std::vector<std::size_t>& sources = plan.pipelines[i].sources;
+    if (std::find(sources.begin(), sources.end(), source) != sources.end()) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+Emitter::Emitter(const Plan& plan, std::size_t pipeline, const GraphServices& services)
+    : plan_(&plan),
+      pipeline_(&plan.pipelines[pipeline]),
+      services_(services),
+      account_(&services.ledger->pipeline(pipeline_->name)) {
+  if (pipeline_->publish) publish_account_ = &account_->sink(kPublishAccount);
+  for (const std::size_t source : pipeline_->sources) {
+    if (!counts(plan, pipeline, source)) continue;
+    const Labels labels{{"source", plan.sources[source].name}};
+    sources_.emplace(
+        static_cast<std::uint32_t>(source),
+        SourceCounters{
+            services.metrics->counter({"logpipe_source_received_events_total", "Events read from a source."}, labels),
+            services.metrics->counter(
+                {"logpipe_source_received_bytes_total", "Bytes of the events read from a source."}, labels)});
   }
 }
 
@@ -24,49 +46,67 @@ Counter& Emitter::stage_counter(const Tally& tally) {
   const auto key = std::make_pair(tally.component, static_cast<std::uint32_t>(tally.reason) * 2 + tally.intentional);
   const auto found = stage_counters_.find(key);
   if (found != stage_counters_.end()) return found->second;
-  Counter counter =
-      put_aside_counter(*services_.metrics, plan_->component_name(tally.component), tally.reason, tally.intentional);
+  Counter counter = put_aside_counter(*services_.metrics, pipeline_->component_name(tally.component), tally.reason,
+                                      tally.intentional);
   return stage_counters_.emplace(key, std::move(counter)).first->second;
 }
 
 void Emitter::account(const Processed& processed) {
-  PipelineAccount& account = *services_.account;
-  account.received(plan_->sources[processed.source].name, processed.received);
-  SourceCounters& source = sources_[processed.source];
-  source.events.add(processed.received.events);
-  source.bytes.add(processed.received.bytes);
+  account_->received(plan_->source_name(processed.source), processed.received);
+  const auto source = sources_.find(processed.source);
+  if (source != sources_.end()) {
+    source->second.events.add(processed.received.events);
+    source->second.bytes.add(processed.received.bytes);
+  }
   for (const Tally& tally : processed.tallies) {
     const Amount amount{tally.events, tally.bytes};
-    const std::string& component = plan_->component_name(tally.component);
+    const std::string& component = pipeline_->component_name(tally.component);
     if (tally.intentional) {
-      account.discarded(component, reason_name(tally.reason), amount);
+      account_->discarded(component, reason_name(tally.reason), amount);
     } else {
-      account.failed(component, reason_name(tally.reason), amount);
+      account_->failed(component, reason_name(tally.reason), amount);
     }
     stage_counter(tally).add(tally.events);
   }
-  account.passed(processed.received, processed.remaining);
+  account_->passed(processed.received, processed.remaining);
+}
+
+Status Emitter::publish(Processed& processed, const Context& run) {
+  if (processed.publication) {
+    const auto topics = processed.publication->topics;
+    switch (services_.topics->broker().publish(topics, std::move(processed.publication), run)) {
+      case SendStatus::sent:
+        break;
+      case SendStatus::aborted:
+        return fail(error_of(run));
+      default:
+        return fail(ErrorKind::canceled, "the broker is closed");
+    }
+  }
+  if (publish_account_ != nullptr) publish_account_->delivered_all(processed.remaining);
+  return {};
 }
 
 Status Emitter::operator()(Processed&& processed, const Context& run) {
   account(processed);
+  if (Status published = publish(processed, run); !published) return published;
   // First whoever has room, so that one full queue does not keep the others waiting for this delivery; then the full
   // ones.
-  bool any_left = false;
+  bool any_left = outputs_.empty();
   for (const bool may_wait : {false, true}) {
-    for (std::size_t i = 0; i < outputs_.size(); ++i) {
-      if (!outputs_[i]) continue;
+    for (std::size_t i = 0; i < processed.deliveries.size(); ++i) {
+      std::optional<Sender<Delivery>>& output = outputs_[processed.outputs[i]];
+      if (!output) continue;
       any_left = true;
       Delivery& delivery = processed.deliveries[i];
       if (delivery.ranges.empty() && delivery.admitted.events == 0) continue;  // sent in the first round, or empty
-      const SendStatus sent =
-          may_wait ? outputs_[i]->send(std::move(delivery), run) : outputs_[i]->try_send(std::move(delivery));
+      const SendStatus sent = may_wait ? output->send(std::move(delivery), run) : output->try_send(std::move(delivery));
       switch (sent) {
         case SendStatus::sent:
           delivery = Delivery();
           break;
         case SendStatus::closed:
-          outputs_[i].reset();
+          output.reset();
           break;
         case SendStatus::aborted:
           return fail(error_of(run));

@@ -10,14 +10,15 @@
 #include "channel/worker_pool.hpp"
 #include "event/level_condition.hpp"
 #include "event/level_detect.hpp"
+#include "event/topic_template.hpp"
 #include "sinks/sink.hpp"
 #include "sources/source.hpp"
 #include "stages/stage.hpp"
 
 namespace logpipe {
 
-/// A pipeline as it is about to run: its components in the order of the configuration, and what stands between them.
-/// Constant once the pipeline runs; the workers share it.
+/// A configuration as it is about to run: sources and sinks, the pipelines between them, and what stands between those.
+/// Constant once it runs; all threads share it.
 struct Plan {
   struct SourcePart {
     std::string name;
@@ -32,16 +33,33 @@ struct Plan {
     std::unique_ptr<Sink> sink;
     std::optional<LevelCondition> when;  ///< only events for which it holds
     Capacity queue;                      ///< bound of the queue in front of it: events and bytes
+    bool by_level{false};                ///< the queue hands out the most severe first
+  };
+  struct PipelinePart {
+    std::string name;
+    std::vector<std::size_t> sources;  ///< indexes of Plan::sources
+    std::vector<StagePart> stages;
+    std::vector<std::size_t> sinks;        ///< indexes of Plan::sinks
+    std::optional<TopicTemplate> publish;  ///< the topic of each event that passed the stages
+    std::vector<std::string> subscribe;    ///< patterns of topics of other pipelines
+    std::vector<std::size_t> publishers;   ///< the pipelines whose topics they can match
+    std::vector<std::size_t> subscribers;  ///< the pipelines that subscribe to this one
+    WorkerPoolOptions pool;
+
+    std::string source_component;  ///< what is called so in the ledger and in metrics: the source of the tallies of
+                                   ///< none of the stages
+
+    /// What a tally's component is called in the ledger and in metrics.
+    const std::string& component_name(std::uint32_t component) const;
   };
 
-  std::string name{"main"};
   std::vector<SourcePart> sources;
-  std::vector<StagePart> stages;
   std::vector<SinkPart> sinks;
-  WorkerPoolOptions pool;
+  std::vector<PipelinePart> pipelines;
 
-  /// What a tally's component is called in the ledger and in metrics.
-  const std::string& component_name(std::uint32_t component) const;
+  /// What Block::source means: a source, or, behind them, a pipeline whose events others subscribe to.
+  std::size_t source_count() const noexcept { return sources.size() + pipelines.size(); }
+  std::string source_name(std::size_t source) const;
 };
 
 }  // namespace logpipe

@@ -5,8 +5,10 @@
 #include <thread>
 #include <utility>
 
+#include "channel/topic.hpp"
 #include "config/suggest.hpp"
 #include "daemon/admin.hpp"
+#include "daemon/topology.hpp"
 #include "event/block.hpp"
 
 namespace logpipe {
@@ -26,11 +28,36 @@ constexpr std::size_t kWorkersByDefault = 4;
 constexpr std::uint64_t kWorkerBytes = 20ull * 1024 * 1024;
 constexpr std::uint64_t kFixedBytes = 16ull * 1024 * 1024;
 
+/// One of `pipelines:` as it stands in the file.
+struct PipelineOptions {
+  std::vector<config::Located<std::string>> sources;
+  std::vector<config::Located<std::string>> subscribe;
+  std::vector<config::NamedChoice> stages;
+  std::vector<config::Located<std::string>> sinks;
+  config::Located<std::string> publish;
+};
+const config::Schema<PipelineOptions>& schema_of(config::Tag<PipelineOptions>) {
+  static const auto schema =
+      config::Schema<PipelineOptions>("Pipeline")
+          .optional("sources", &PipelineOptions::sources, "Names of the sources whose events pass through.")
+          .or_single()
+          .optional("subscribe", &PipelineOptions::subscribe,
+                    "Patterns of topics that other pipelines publish: `*` is one word, `#` the rest.")
+          .or_single()
+          .optional("stages", &PipelineOptions::stages, "What happens to events, in order.")
+          .optional("sinks", &PipelineOptions::sinks, "Names of the sinks that get what is left.")
+          .or_single()
+          .optional("publish", &PipelineOptions::publish,
+                    "The topic under which what is left is published, such as `logs.{service}.{level}`.");
+  return schema;
+}
+
 /// The components as they stand in the file, before anybody knows their types.
 struct Components {
   std::vector<config::Named<Node>> sources;
   std::vector<config::NamedChoice> stages;
   std::vector<config::Named<Node>> sinks;
+  std::vector<config::Named<Node>> pipelines;
 };
 
 const config::Schema<Components>& schema_of(config::Tag<Components>) {
@@ -38,7 +65,9 @@ const config::Schema<Components>& schema_of(config::Tag<Components>) {
       config::Schema<Components>("Components")
           .optional("sources", &Components::sources, "Where events come from, by name. None: stdin.")
           .optional("stages", &Components::stages, "What happens to events, in order.")
-          .optional("sinks", &Components::sinks, "Where events go, by name. None: stdout.");
+          .optional("sinks", &Components::sinks, "Where events go, by name. None: stdout.")
+          .optional("pipelines", &Components::pipelines,
+                    "Several chains over these sources and sinks, by name; `stages` then stand in them.");
   return schema;
 }
 
@@ -130,11 +159,13 @@ void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Set
   settings.sinks.push_back(std::move(sink));
 }
 
-void decode_stages(const std::vector<config::NamedChoice>& stages, Diagnostics& diagnostics, Settings& settings) {
+std::vector<Settings::StageSettings> decode_stages(const std::vector<config::NamedChoice>& stages,
+                                                   const std::string& inside, Diagnostics& diagnostics) {
+  std::vector<Settings::StageSettings> decoded;
   std::map<std::string, int> seen;
   for (std::size_t i = 0; i < stages.size(); ++i) {
     const config::NamedChoice& choice = stages[i];
-    const std::string path = "stages[" + std::to_string(i) + "]";
+    const std::string path = inside + "stages[" + std::to_string(i) + "]";
     const StageEntry* entry = find_stage(choice.name);
     if (entry == nullptr) {
       Node name = Node::scalar(choice.name, choice.mark);
@@ -144,8 +175,122 @@ void decode_stages(const std::vector<config::NamedChoice>& stages, Diagnostics& 
     Decoder decoder(choice.options, diagnostics, path + "." + choice.name);
     std::shared_ptr<const StagePlan> plan = entry->decode(decoder);
     const int number = ++seen[choice.name];
-    settings.stages.push_back(
-        {number == 1 ? choice.name : choice.name + "-" + std::to_string(number), std::move(plan)});
+    decoded.push_back({number == 1 ? choice.name : choice.name + "-" + std::to_string(number), std::move(plan)});
+  }
+  return decoded;
+}
+
+/// Finds what a pipeline names among the components, each once.
+template <class Part>
+std::vector<std::size_t> decode_names(const std::vector<config::Located<std::string>>& names, std::string_view kind,
+                                      const std::vector<Part>& parts, Diagnostics& diagnostics) {
+  std::vector<std::string_view> known;
+  for (const Part& part : parts) known.push_back(part.name);
+  std::vector<std::size_t> found;
+  for (const auto& name : names) {
+    const auto place = std::find(known.begin(), known.end(), *name);
+    if (place == known.end()) {
+      const Node word = Node::scalar(*name, name.mark);
+      Decoder(word, diagnostics, name.path).unknown_name(kind, *name, known);
+      continue;
+    }
+    const auto index = static_cast<std::size_t>(place - known.begin());
+    if (std::find(found.begin(), found.end(), index) != found.end()) {
+      diagnostics.error(name.mark, name.path, std::string(kind) + " \"" + *name + "\" is named twice", {},
+                        config::Code::conflict);
+    } else {
+      found.push_back(index);
+    }
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+Settings::PipelineSettings decode_pipeline(const config::Named<Node>& named, const Settings& settings,
+                                           Diagnostics& diagnostics) {
+  Settings::PipelineSettings pipeline;
+  pipeline.name = named.name;
+  pipeline.mark = named.mark;
+  pipeline.path = "pipelines." + named.name;
+  const Decoder decoder = component(diagnostics, named.value, "pipelines", named.name);
+  Object object(decoder);
+  PipelineOptions options;
+  object.take(options);
+  object.finish();
+  pipeline.sources = decode_names(options.sources, "source", settings.sources, diagnostics);
+  pipeline.sinks = decode_names(options.sinks, "sink", settings.sinks, diagnostics);
+  const Node* sinks = decoder.node().find("sinks");
+  pipeline.sinks_mark = sinks != nullptr ? sinks->mark : named.mark;
+  pipeline.stages = decode_stages(options.stages, pipeline.path + ".", diagnostics);
+  for (const auto& pattern : options.subscribe) {
+    if (const auto problem = find_pattern_problem(*pattern)) {
+      diagnostics.error_within(pattern.mark, problem->offset, 1, pattern.path, problem->message, {},
+                               config::Code::pattern);
+    } else {
+      pipeline.subscribe.push_back(pattern);
+    }
+  }
+  if (!options.publish->empty()) {
+    TopicTemplate::Problem problem;
+    pipeline.publish = TopicTemplate::parse(*options.publish, &problem);
+    if (!pipeline.publish) {
+      diagnostics.error_within(options.publish.mark, problem.offset, problem.length, options.publish.path,
+                               problem.message, problem.hint, config::Code::format_template);
+    }
+  }
+  if (options.sources.empty() && options.subscribe.empty()) {
+    decoder.error("a pipeline without `sources` or `subscribe` gets no events", "name at least one source",
+                  config::Code::missing_option);
+  }
+  if (options.sinks.empty() && options.publish->empty()) {
+    decoder.error("a pipeline without `sinks` or `publish` keeps no events", "name at least one sink",
+                  config::Code::missing_option);
+  }
+  return pipeline;
+}
+
+/// Everything that is written in the file has to be of use to somebody: a forgotten name is found here.
+void check_used(const Components& components, const Settings& settings, Diagnostics& diagnostics) {
+  const auto used_in = [&](auto list, std::size_t index) {
+    return std::any_of(settings.pipelines.begin(), settings.pipelines.end(), [&](const auto& pipeline) {
+      const std::vector<std::size_t>& named = pipeline.*list;
+      return std::find(named.begin(), named.end(), index) != named.end();
+    });
+  };
+  const auto unused = [&](const config::Named<Node>& named, const std::string& kind) {
+    diagnostics.error(named.mark, kind + "s." + named.name, "no pipeline names this " + kind,
+                      "add it to the " + kind + "s of a pipeline, or take it out", config::Code::conflict);
+  };
+  for (const auto& named : components.sources) {
+    for (std::size_t i = 0; i < settings.sources.size(); ++i) {
+      if (settings.sources[i].name != named.name) continue;
+      if (!used_in(&Settings::PipelineSettings::sources, i)) unused(named, "source");
+    }
+  }
+  for (const auto& named : components.sinks) {
+    for (std::size_t i = 0; i < settings.sinks.size(); ++i) {
+      if (settings.sinks[i].name != named.name) continue;
+      if (!used_in(&Settings::PipelineSettings::sinks, i)) unused(named, "sink");
+    }
+  }
+}
+
+void decode_pipelines(const Components& components, Diagnostics& diagnostics, Settings& settings) {
+  if (components.pipelines.empty()) {
+    Settings::PipelineSettings& main = settings.pipelines.emplace_back();
+    main.name = kMainPipeline;
+    for (std::size_t i = 0; i < settings.sources.size(); ++i) main.sources.push_back(i);
+    for (std::size_t i = 0; i < settings.sinks.size(); ++i) main.sinks.push_back(i);
+    main.stages = decode_stages(components.stages, {}, diagnostics);
+    return;
+  }
+  for (const auto& named : components.pipelines) {
+    settings.pipelines.push_back(decode_pipeline(named, settings, diagnostics));
+  }
+  if (!components.stages.empty()) {
+    diagnostics.error(components.stages.front().mark, "stages", "with `pipelines`, stages belong to a pipeline",
+                      "move them into `pipelines." + settings.pipelines.front().name + ".stages`",
+                      config::Code::conflict);
   }
 }
 
@@ -194,17 +339,17 @@ Node map_of_type(const std::string& type) {
   return map;
 }
 
-void size_pool(Settings& settings) {
+void size_pool(Settings::PipelineSettings& pipeline) {
   const std::size_t cores = std::max(1u, std::thread::hardware_concurrency());
-  settings.pool.workers = 0;
-  for (const auto& stage : settings.stages) {
+  pipeline.pool.workers = 0;
+  for (const auto& stage : pipeline.stages) {
     if (!stage.plan) continue;
     if (const std::optional<PoolRequest> request = stage.plan->pool()) {
-      settings.pool.workers = std::max(settings.pool.workers, request->workers);
-      if (request->order == Order::none) settings.pool.order = Order::none;
+      pipeline.pool.workers = std::max(pipeline.pool.workers, request->workers);
+      if (request->order == Order::none) pipeline.pool.order = Order::none;
     }
   }
-  if (settings.pool.workers == 0) settings.pool.workers = std::min(cores, kWorkersByDefault);
+  if (pipeline.pool.workers == 0) pipeline.pool.workers = std::min(cores, kWorkersByDefault);
 }
 
 }  // namespace
@@ -214,7 +359,21 @@ const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>) {
                                  .optional("max_events", &QueueSettings::max_events, "Events that may wait.")
                                  .range(std::uint64_t{1}, std::uint64_t{10000000})
                                  .optional("max_bytes", &QueueSettings::max_bytes, "Bytes of memory that may wait.")
-                                 .range(Bytes(4096), Bytes(64ull << 30));
+                                 .range(Bytes(4096), Bytes(64ull << 30))
+                                 .optional("priority", &QueueSettings::priority, "What leaves the queue first.");
+  return schema;
+}
+
+const config::Schema<TapSettings>& schema_of(config::Tag<TapSettings>) {
+  static const auto schema =
+      config::Schema<TapSettings>("What `logpipe tap` can be shown of the past")
+          .optional("replay", &TapSettings::replay,
+                    "Bytes of events that are kept for `--replay` and `--since`, while there is an admin endpoint; 0 B "
+                    "keeps none.")
+          .range(Bytes(0), Bytes(1ull << 30))
+          .optional("replay_rate", &TapSettings::replay_rate,
+                    "Bytes per second that are kept at most, so that keeping costs little; busier moments leave gaps.")
+          .range(Bytes(1024), Bytes(64ull << 30));
   return schema;
 }
 
@@ -264,6 +423,7 @@ const config::Schema<ProcessSettings>& schema_of(config::Tag<ProcessSettings>) {
           .range(config::Duration(std::chrono::milliseconds(1)), config::Duration(std::chrono::hours(1)))
           .optional("queue", &ProcessSettings::queue, "Bound of the queue in front of every sink that names none.")
           .optional("admin", &ProcessSettings::admin, "The admin endpoint. None: no endpoint.")
+          .optional("tap", &ProcessSettings::tap, "What `logpipe tap` can be shown of the past.")
           .optional("log", &ProcessSettings::log, "The program's own log.");
   return schema;
 }
@@ -277,12 +437,14 @@ Settings decode_settings(const Node& root, Diagnostics& diagnostics) {
   object.finish();
 
   for (const auto& source : components.sources) decode_source(source, diagnostics, settings);
-  decode_stages(components.stages, diagnostics, settings);
   for (const auto& sink : components.sinks) decode_sink(sink, diagnostics, settings);
   if (components.sources.empty()) decode_source({"stdin", {}, map_of_type("stdin")}, diagnostics, settings);
   if (components.sinks.empty()) decode_sink({"stdout", {}, map_of_type("stdout")}, diagnostics, settings);
+  decode_pipelines(components, diagnostics, settings);
+  if (diagnostics.ok()) check_used(components, settings, diagnostics);
   if (diagnostics.ok()) check_together(components, settings, diagnostics);
-  size_pool(settings);
+  if (diagnostics.ok()) check_topology(settings, diagnostics);
+  for (Settings::PipelineSettings& pipeline : settings.pipelines) size_pool(pipeline);
   return settings;
 }
 
@@ -293,6 +455,7 @@ const char* Settings::needs_restart(const Settings& next) const {
   const auto same_admin = [](const AdminSettings& a, const AdminSettings& b) {
     return a.listen == b.listen && a.socket == b.socket;
   };
+  if (tap.replay.value != next.tap.replay.value || tap.replay_rate.value != next.tap.replay_rate.value) return "tap";
   if (admin.has_value() != next.admin.has_value() || (admin && !same_admin(*admin, *next.admin))) return "admin";
   return nullptr;
 }
@@ -303,10 +466,12 @@ bool Settings::reads_stdin() const {
 }
 
 std::string Settings::memory_report() const {
-  const std::uint64_t workers = pool.workers * kWorkerBytes;
+  std::uint64_t count = 0;
+  for (const PipelineSettings& pipeline : pipelines) count += pipeline.pool.workers;
+  const std::uint64_t workers = count * kWorkerBytes;
   return "memory at worst: " + config::print_bytes(memory.value + workers + kFixedBytes) + " (budget " +
-         config::print_bytes(memory) + ", " + std::to_string(pool.workers) + " workers " +
-         config::print_bytes(workers) + ", program " + config::print_bytes(kFixedBytes) + ")\n";
+         config::print_bytes(memory) + ", " + std::to_string(count) + " workers " + config::print_bytes(workers) +
+         ", program " + config::print_bytes(kFixedBytes) + ")\n";
 }
 
 }  // namespace logpipe

@@ -11,6 +11,7 @@
 #include "channel/worker_pool.hpp"
 #include "config/schema.hpp"
 #include "event/level_condition.hpp"
+#include "event/topic_template.hpp"
 #include "sinks/registry.hpp"
 #include "sources/registry.hpp"
 #include "stages/registry.hpp"
@@ -21,10 +22,24 @@ namespace logpipe {
 /// The only pipeline of a configuration without `pipelines:`.
 inline constexpr char kMainPipeline[] = "main";
 
+/// What a queue hands out first.
+enum class QueuePriority : std::uint8_t {
+  none,   ///< the oldest
+  level,  ///< the most severe: error and above, warn, info and notice, the rest
+};
+template <>
+struct config::EnumNames<QueuePriority> {
+  static constexpr EnumName<QueuePriority> values[] = {
+      {"none", QueuePriority::none, "oldest first"},
+      {"level", QueuePriority::level, "error and above overtake warn, that info, that the rest"},
+  };
+};
+
 /// Bound of the queue in front of a sink.
 struct QueueSettings {
   std::uint64_t max_events{100000};
   config::Bytes max_bytes{16 * 1024 * 1024};
+  QueuePriority priority{QueuePriority::none};
 };
 const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>);
 
@@ -34,6 +49,13 @@ struct AdminSettings {
   bool allow_remote{false};
 };
 const config::Schema<AdminSettings>& schema_of(config::Tag<AdminSettings>);
+
+/// What `logpipe tap` can be shown of the past.
+struct TapSettings {
+  config::Bytes replay{1024 * 1024};
+  config::Bytes replay_rate{2 * 1024 * 1024};
+};
+const config::Schema<TapSettings>& schema_of(config::Tag<TapSettings>);
 
 struct LogSettings {
   log::Severity level{log::Severity::info};
@@ -67,6 +89,7 @@ struct ProcessSettings {
   config::Duration checkpoint_interval{std::chrono::milliseconds(200)};
   QueueSettings queue;
   std::optional<AdminSettings> admin;
+  TapSettings tap;
   LogSettings log;
 };
 const config::Schema<ProcessSettings>& schema_of(config::Tag<ProcessSettings>);
@@ -89,10 +112,23 @@ struct Settings : ProcessSettings {
     QueueSettings queue;
   };
 
+  /// One chain: what comes from its sources and subscriptions passes its stages and goes to its sinks and topic.
+  struct PipelineSettings {
+    std::string name;
+    config::Mark mark;
+    std::string path;                  ///< `pipelines.web`; empty where there is no `pipelines:`
+    std::vector<std::size_t> sources;  ///< indexes of Settings::sources, ascending
+    std::vector<StageSettings> stages;
+    std::vector<std::size_t> sinks;        ///< indexes of Settings::sinks, ascending
+    std::optional<TopicTemplate> publish;  ///< the topic of each event that passed the stages
+    config::Mark sinks_mark;
+    std::vector<config::Located<std::string>> subscribe;  ///< patterns of topics of other pipelines
+    WorkerPoolOptions pool;
+  };
+
   std::vector<SourceSettings> sources;
-  std::vector<StageSettings> stages;
   std::vector<SinkSettings> sinks;
-  WorkerPoolOptions pool;
+  std::vector<PipelineSettings> pipelines;  ///< at least one
 
   std::chrono::milliseconds checkpoint_interval_ms() const {
     return std::chrono::duration_cast<std::chrono::milliseconds>(checkpoint_interval);

@@ -3,8 +3,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -78,6 +80,9 @@ class SinkProgress {
 
 class StateFiles;
 
+/// The sources that reach a sink, by the sink's name.
+using SinkFeeds = std::map<std::string, std::set<std::string>>;
+
 struct CheckpointOptions {
   std::filesystem::path state_dir;          ///< empty: nothing is kept beyond this process
   std::chrono::milliseconds interval{200};  ///< group commit
@@ -110,7 +115,9 @@ class CheckpointStore {
   /// Begins a run (the start, or a reload) with these sinks, in the order of SourceFile::delivered_until. Positions of
   /// sinks that are not among them are kept for a later run. What the last run completed without gaps counts as done,
   /// committed or not; everything behind it is read again.
-  virtual void begin_run(std::vector<std::string> sinks) = 0;
+  /// `feeds`: where a sink is named, only the sources named with it reach it, and it holds back no other's files; a sink
+  /// that is not is reached by all.
+  virtual void begin_run(std::vector<std::string> sinks, SinkFeeds feeds = {}) = 0;
 
   /// A source has opened a file: where to go on. `first_offset`: where to begin if it was never seen (and for a sink
   /// that never saw it). A known file that is shorter than its position, or whose head changed, counts as never seen. A
@@ -124,9 +131,9 @@ class CheckpointStore {
   /// A source file that cannot be read again; never journalled.
   static SourceFileRef unreplayable(const std::string& source, const std::string& path);
 
-  /// The progress of one sink, valid until the next begin_run. `account` and `hooks` are told of every completion.
+  /// The progress of one sink, valid until the next begin_run. `accounts` and `completed` are told of every completion.
   struct Hooks {
-    SinkAccount* account{nullptr};
+    std::vector<SinkAccount*> accounts;  ///< by Delivery::pipeline; empty, or null for one: nobody's
     std::function<void(const Delivery&)> completed;  ///< sink thread; metrics
   };
   virtual SinkProgress& sink(const std::string& name, Hooks hooks) = 0;

@@ -70,11 +70,12 @@ Status JournalledCheckpoints::load() {
   return {};
 }
 
-void JournalledCheckpoints::begin_run(std::vector<std::string> sinks) {
+void JournalledCheckpoints::begin_run(std::vector<std::string> sinks, SinkFeeds feeds) {
   const MutexLock commit_guard(commit_mutex_);
   const MutexLock guard(mutex_);
   output_failure_.reset();
   run_sinks_.clear();
+  feeds_ = std::move(feeds);
   for (const std::string& name : sinks) {
     std::unique_ptr<SinkTracker>& tracker = trackers_[name];
     if (!tracker) tracker = std::make_unique<SinkTracker>(*this, name, committed(name));
@@ -199,13 +200,23 @@ Resume JournalledCheckpoints::resume(File& file, bool known) {
   made->source = file.record.source;
   made->path = file.record.path;
   std::uint64_t offset = ~std::uint64_t{0};
+  bool reached_by_any = false;
   for (SinkTracker* tracker : run_sinks_) {
-    const std::uint64_t position = tracker->adopt(file.record.id, file.record.first_offset);
-    offset = std::min(offset, position);
+    std::uint64_t position = 0;
+    if (reaches(file.record.source, *tracker)) {
+      position = tracker->adopt(file.record.id, file.record.first_offset);
+      offset = std::min(offset, position);
+      reached_by_any = true;
+    }
     if (known) made->delivered_until.push_back(position);
   }
-  if (run_sinks_.empty()) offset = file.record.first_offset;
+  if (!reached_by_any) offset = file.record.first_offset;
   return {std::move(made), offset, known};
+}
+
+bool JournalledCheckpoints::reaches(const std::string& source, const SinkTracker& sink) const {
+  const auto found = feeds_.find(sink.name());
+  return found == feeds_.end() || found->second.contains(source);
 }
 
 void JournalledCheckpoints::supersede(std::uint64_t id) {
@@ -448,6 +459,7 @@ std::vector<std::uint64_t> JournalledCheckpoints::settled_files(const std::vecto
     const File& file = files_.at(id);
     bool everywhere = true;
     for (const SinkTracker* tracker : run_sinks_) {
+      if (!reaches(file.record.source, *tracker)) continue;
       std::uint64_t position = file.record.first_offset;
       if (const journal::SinkState* state = committed(tracker->name())) {
         const auto found = state->positions.find(id);

@@ -29,7 +29,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   explicit JournalledCheckpoints(CheckpointOptions options);
   Status load();
 
-  void begin_run(std::vector<std::string> sinks) override;
+  void begin_run(std::vector<std::string> sinks, SinkFeeds feeds = {}) override;
   Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) override;
   Resume restart(const SourceFileRef& file, int fd) override;
   void finished(const SourceFileRef& file, std::uint64_t end) override;
@@ -65,6 +65,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   Resume begin_file(const std::string& source, const std::string& path, const FileHead& head,
                     std::uint64_t first_offset) LOGPIPE_REQUIRES(mutex_);
   Resume resume(File& file, bool known) LOGPIPE_REQUIRES(mutex_);
+  bool reaches(const std::string& source, const SinkTracker& sink) const LOGPIPE_REQUIRES(mutex_);
   void supersede(std::uint64_t id) LOGPIPE_REQUIRES(mutex_);
   void dirty_file(File& file) LOGPIPE_REQUIRES(mutex_);
   const journal::SinkState* committed(const std::string& sink) const LOGPIPE_REQUIRES(mutex_);
@@ -100,6 +101,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   std::vector<std::uint64_t> forgotten_ LOGPIPE_GUARDED_BY(mutex_);  // gone here, not yet in the journal
   std::map<std::string, std::unique_ptr<SinkTracker>> trackers_ LOGPIPE_GUARDED_BY(mutex_);
   std::vector<SinkTracker*> run_sinks_ LOGPIPE_GUARDED_BY(mutex_);
+  SinkFeeds feeds_ LOGPIPE_GUARDED_BY(mutex_);
 
   std::atomic<std::uint64_t> commits_{0};
   std::atomic<std::uint64_t> failures_{0};

@@ -19,6 +19,9 @@ Delivery::Delivery(Delivery&& other) noexcept
       delivered(std::exchange(other.delivered, {})),
       discards(std::exchange(other.discards, {})),
       read_at(other.read_at),
+      pipeline(other.pipeline),
+      lane(other.lane),
+      batch(std::move(other.batch)),
       pool_(other.pool_),
       block_(std::move(other.block_)),
       memory_(std::exchange(other.memory_, 0)),
@@ -34,6 +37,9 @@ Delivery& Delivery::operator=(Delivery&& other) noexcept {
   delivered = std::exchange(other.delivered, {});
   discards = std::exchange(other.discards, {});
   read_at = other.read_at;
+  pipeline = other.pipeline;
+  lane = other.lane;
+  batch = std::move(other.batch);
   pool_ = other.pool_;
   block_ = std::move(other.block_);
   memory_ = std::exchange(other.memory_, 0);
@@ -45,8 +51,8 @@ Delivery::~Delivery() {
   release();
 }
 
-void Delivery::seal(const Batch& batch) {
-  const Block& block = batch.block();
+void Delivery::seal(const Batch& from) {
+  const Block& block = from.block();
   ranges.reserve(ranges.size() + block.segments.size());
   for (const Segment& segment : block.segments) {
     if (!ranges.empty() && ranges.back().file == segment.file && ranges.back().end == segment.file_begin) {
@@ -56,7 +62,7 @@ void Delivery::seal(const Batch& batch) {
     }
   }
   read_at = block.read_mono;
-  if (encoded.uses_block()) block_ = batch.block_ref();
+  if (encoded.uses_block()) block_ = from.block_ref();
   if (pool_) {
     charged_ = encoded.own_capacity();
     pool_->charge(charged_);

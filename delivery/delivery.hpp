@@ -20,6 +20,11 @@ struct SourceRange {
   std::uint64_t end{0};
 };
 
+/// What the deliveries of one batch to one sink share; its address tells them apart.
+struct DeliveryParts {
+  std::size_t count{0};
+};
+
 /// What one sink has of one batch: the bytes to write and what their delivery settles. Travels through the sink's
 /// queue; the bytes it copied are charged to the memory budget until it dies.
 /// Threads: one owner at a time.
@@ -52,10 +57,15 @@ class Delivery {
   Amount delivered;               ///< those of them that are in `encoded`
   std::vector<Discard> discards;  ///< the others; admitted = delivered + discards
   std::chrono::steady_clock::time_point read_at{};
+  std::uint32_t pipeline{0};  ///< which pipeline of the process it comes from: whose ledger it is entered in
+  std::uint32_t lane{0};      ///< of a queue with priorities; 0 overtakes the others
+  /// Set where one batch became several deliveries of different lanes: the ranges, equal in all of them, are settled by
+  /// the one that is completed last.
+  std::shared_ptr<const DeliveryParts> batch;
 
   /// Takes the ranges and the read time from a batch, and its block if the encoded bytes refer to it, and charges the
   /// copied bytes. Called once, after encoding.
-  void seal(const Batch& batch);
+  void seal(const Batch& from);
   const Block* block() const noexcept { return block_.get(); }
   /// Bytes of memory this holds: what the sink's queue is bounded by.
   std::size_t memory() const noexcept { return memory_; }
@@ -69,9 +79,15 @@ class Delivery {
 };
 
 /// Bounds of a sink's queue: by events and by bytes of memory.
-inline std::size_t item_count(const Delivery& delivery) noexcept { return delivery.delivered.events; }
+inline std::size_t item_count(const Delivery& delivery) noexcept {
+  return delivery.delivered.events;
+}
 inline std::size_t byte_size(const Delivery& delivery) noexcept {
   return delivery.memory();
+}
+/// Its place in a queue with priorities.
+inline std::size_t priority_of(const Delivery& delivery) noexcept {
+  return delivery.lane;
 }
 
 }  // namespace logpipe

@@ -44,7 +44,9 @@ void SinkTracker::complete(const Delivery& delivery, std::span<const OutputMark>
   bool overflow = false;
   {
     const MutexLock lock(mutex_);
+    const bool whole = last_part(delivery);
     for (const SourceRange& range : delivery.ranges) {
+      if (!whole) break;
       if (!range.file || range.file->id == 0) continue;
       const auto found = files_.find(range.file->id);
       if (found == files_.end()) continue;  // a file that has begun again meanwhile
@@ -76,7 +78,8 @@ void SinkTracker::complete(const Delivery& delivery, std::span<const OutputMark>
     log::error("checkpoints", "too many deliveries completed behind a missing one; its position stays where it is",
                {{"sink", name_}, {"limit", Watermark::kPendingMax}});
   }
-  if (SinkAccount* account = hooks_.account) {
+  if (SinkAccount* account =
+          delivery.pipeline < hooks_.accounts.size() ? hooks_.accounts[delivery.pipeline] : nullptr) {
     if (delivery.discards.empty() && delivery.delivered == delivery.admitted) {
       account->delivered_all(delivery.admitted);
     } else {
@@ -93,6 +96,14 @@ void SinkTracker::complete(const Delivery& delivery, std::span<const OutputMark>
   }
   if (hooks_.completed) hooks_.completed(delivery);
   if (news) owner_.note_change();
+}
+
+bool SinkTracker::last_part(const Delivery& delivery) {
+  if (!delivery.batch) return true;
+  const auto [place, fresh] = parts_.try_emplace(delivery.batch, 0);
+  if (++place->second < delivery.batch->count) return false;
+  parts_.erase(place);
+  return true;
 }
 
 Status SinkTracker::announce(const OutputMark& output) {
@@ -134,6 +145,7 @@ void SinkTracker::begin_run(const journal::SinkState* committed) {
     load(committed);
   }
   gaps_ = 0;
+  parts_.clear();
   for (auto& [id, file] : files_) {
     file.live.reset(file.stable);
     file.moved = false;
@@ -293,7 +305,7 @@ void SinkTracker::opened(const OutputKey& key, const OutputMark& mark, const std
 }
 
 bool SinkTracker::settle() {
-  if (writes_outputs_ && gaps_ != 0) return false;
+  if (writes_outputs_ && (gaps_ != 0 || !parts_.empty())) return false;
   const bool news = !moved_files_.empty() || !moved_outputs_.empty();
   for (const std::uint64_t id : moved_files_) {
     File& file = files_.at(id);

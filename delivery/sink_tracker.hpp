@@ -101,6 +101,8 @@ class SinkTracker final : public SinkProgress {
   };
 
   void load(const journal::SinkState* committed) LOGPIPE_REQUIRES(mutex_);
+  /// Whether this completes its batch. The others of a batch leave a gap until then: bytes of it are in the output.
+  bool last_part(const Delivery& delivery) LOGPIPE_REQUIRES(mutex_);
   bool settle() LOGPIPE_REQUIRES(mutex_);
   void touch(const journal::OutputKey& key, Output& output) LOGPIPE_REQUIRES(mutex_);
   void dirty_file(std::uint64_t id, File& file) LOGPIPE_REQUIRES(mutex_);
@@ -120,6 +122,7 @@ class SinkTracker final : public SinkProgress {
   std::vector<journal::OutputKey> moved_outputs_ LOGPIPE_GUARDED_BY(mutex_);
   std::vector<journal::OutputKey> dirty_outputs_ LOGPIPE_GUARDED_BY(mutex_);
   std::vector<OutputMark> recovered_ LOGPIPE_GUARDED_BY(mutex_);
+  std::map<std::shared_ptr<const DeliveryParts>, std::size_t> parts_ LOGPIPE_GUARDED_BY(mutex_);  // completed, by batch
   std::size_t gaps_ LOGPIPE_GUARDED_BY(mutex_){0};  // files whose watermark is behind something settled
   bool writes_outputs_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool held_ LOGPIPE_GUARDED_BY(mutex_){false};

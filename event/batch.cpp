@@ -44,6 +44,8 @@ std::string_view reason_name(Reason reason) noexcept {
       return "routed";
     case Reason::duplicate:
       return "duplicate";
+    case Reason::topic:
+      return "topic";
     case Reason::sampled:
       return "sampled";
   }
@@ -57,6 +59,11 @@ void Batch::open(BlockRef block) {
   forget();
   block_ = std::move(block);
   for (const Segment& segment : block_->segments) {
+    if (segment.kind == SegmentKind::rewritten) {
+      received_bytes += segment.end - segment.begin;
+      split(segment);
+      continue;
+    }
     received_bytes += segment.file_end - segment.file_begin;
     if (segment.kind == SegmentKind::lines) {
       split(segment);
@@ -132,7 +139,16 @@ const Segment& Batch::segment_of(const Event& event) const noexcept {
                            [](std::uint32_t offset, const Segment& segment) { return offset < segment.end; });
 }
 
+const LineOrigin& Batch::origin_of(const Event& event) const noexcept {
+  const std::vector<LineOrigin>& origins = block_->origins;
+  const auto behind =
+      std::upper_bound(origins.begin(), origins.end(), event.offset,
+                       [](std::uint32_t offset, const LineOrigin& origin) { return offset < origin.begin; });
+  return *std::prev(behind);
+}
+
 std::uint64_t Batch::file_offset(const Event& event) const noexcept {
+  if (!block_->origins.empty()) return origin_of(event).file_offset;
   const Segment& segment = segment_of(event);
   return segment.file_begin + (event.offset - segment.begin);
 }

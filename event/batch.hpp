@@ -33,6 +33,7 @@ enum class Reason : std::uint8_t {
   throttled,          ///< discarded: above the rate of a `throttle` that discards
   routed,             ///< discarded here: published under a topic instead (Batch::routed)
   duplicate,          ///< discarded: the same was seen within the window of a `dedupe`
+  topic,              ///< discarded: published under a topic that this pipeline does not subscribe to
   sampled,            ///< discarded: not among those that a `sample` keeps
 };
 std::string_view reason_name(Reason reason) noexcept;
@@ -129,6 +130,8 @@ class Batch {
   /// The segment an event lies in, and the offset of its first byte in its source file.
   const Segment& segment_of(const Event& event) const noexcept;
   std::uint64_t file_offset(const Event& event) const noexcept;
+  /// The origin of an event of a published block (Block::origins is not empty).
+  const LineOrigin& origin_of(const Event& event) const noexcept;
 
   /// Keeps the events for which `keep` holds, in order; counts the others under what it returned.
   /// `keep(Event&) -> std::optional<Reason>`: nullopt keeps. `intentional` as in Tally.

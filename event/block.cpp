@@ -25,6 +25,9 @@ Block::~Block() = default;
 void Block::reset() noexcept {
   segments.clear();
   if (segments.capacity() > kSegmentsKept) std::vector<Segment>().swap(segments);
+  origins.clear();
+  if (origins.capacity() > kSegmentsKept) std::vector<LineOrigin>().swap(origins);
+  topics.reset();
   size_ = 0;
   source = 0;
   read_at = {};
@@ -91,6 +94,12 @@ BlockPtr BlockPool::try_acquire(std::size_t bytes) {
   const std::size_t capacity = size_class(bytes);
   const std::lock_guard lock(mutex_);
   if (!fits(capacity)) return nullptr;
+  return take_locked(capacity);
+}
+
+BlockPtr BlockPool::take(std::size_t bytes) {
+  const std::size_t capacity = size_class(bytes);
+  const std::lock_guard lock(mutex_);
   return take_locked(capacity);
 }
 

@@ -28,6 +28,7 @@ using SourceFileRef = std::shared_ptr<const SourceFile>;
 /// How the bytes of a segment stand for lines.
 enum class SegmentKind : std::uint8_t {
   lines,      ///< whole lines; the last one may lack its line end (end of input)
+  rewritten,  ///< lines as a pipeline published them; Block::origins tells where each one came from
   truncated,  ///< one line longer than the limit: the block holds its head, the file range covers all of it
   dropped,    ///< one line longer than the limit, of which nothing was kept: no bytes in the block
 };
@@ -40,6 +41,13 @@ struct Segment {
   std::uint32_t begin{0};       ///< in the block
   std::uint32_t end{0};
   SegmentKind kind{SegmentKind::lines};
+};
+
+/// Where a rewritten line comes from.
+struct LineOrigin {
+  std::uint32_t begin{0};        ///< of the line in its block
+  std::uint32_t topic{0};        ///< index in Block::topics
+  std::uint64_t file_offset{0};  ///< of the first byte of the event it was, in the file of its segment
 };
 
 class BlockPool;
@@ -69,7 +77,10 @@ class Block {
   }
 
   std::vector<Segment> segments;
-  std::uint32_t source{0};                            ///< index of the source in its pipeline
+  /// Of a published block only: a line each, ascending, and the topics its lines were published under.
+  std::vector<LineOrigin> origins;
+  std::shared_ptr<const std::vector<std::string>> topics;
+  std::uint32_t source{0};                            ///< index of the source among all of the process
   std::chrono::system_clock::time_point read_at{};    ///< when its first bytes were read; stamped once per block
   std::chrono::steady_clock::time_point read_mono{};  ///< the same moment, for latencies
 
@@ -88,6 +99,10 @@ struct BlockReturn {
 };
 using BlockPtr = std::unique_ptr<Block, BlockReturn>;
 using BlockRef = std::shared_ptr<const Block>;
+/// What a block counts as in a channel: the memory it holds.
+inline std::size_t byte_size(const BlockRef& block) noexcept {
+  return block ? block->capacity() : 0;
+}
 
 /// The memory budget of the process, in bytes, and the blocks it is spent on. A block is charged when a source takes it
 /// and released when the last reader lets go of it; what stages and encoders add is charged on top without waiting, so
@@ -110,6 +125,9 @@ class BlockPool {
   BlockPtr acquire(std::size_t bytes, const std::stop_token& stop);
   /// The same without waiting; null when the budget has no room.
   BlockPtr try_acquire(std::size_t bytes);
+  /// The same whether or not there is room: for what is made of blocks that are charged already. Never waits, never
+  /// null.
+  BlockPtr take(std::size_t bytes);
 
   /// Charges or releases bytes that are not in blocks (encoded output). Never waits.
   void charge(std::size_t bytes) noexcept;

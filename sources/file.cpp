@@ -87,7 +87,7 @@ LineCutter make_cutter(const FileSourceOptions& options, const SourceServices& s
 class Reading {
  public:
   Reading(const FileSourceOptions& options, const SourceServices& services, const FileSourceSystem& system,
-          Sender<BlockPtr> out, const RunContext& ctx)
+          Sender<BlockRef> out, const RunContext& ctx)
       : options_(options),
         services_(services),
         ctx_(ctx),
@@ -308,7 +308,7 @@ class FileSource : public Source {
   FileSource(FileSourceOptions options, SourceServices services, FileSourceSystem system)
       : options_(std::move(options)), services_(std::move(services)), system_(std::move(system)) {}
 
-  Status run(Sender<BlockPtr> out, const RunContext& ctx) override {
+  Status run(Sender<BlockRef> out, const RunContext& ctx) override {
     Reading reading(options_, services_, system_, std::move(out), ctx);
     return services_.once ? reading.once() : reading.follow();
   }

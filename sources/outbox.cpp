@@ -5,7 +5,7 @@
 
 namespace logpipe {
 
-Outbox::Outbox(Sender<BlockPtr> sender, const SourceServices& services, const RunContext& ctx)
+Outbox::Outbox(Sender<BlockRef> sender, const SourceServices& services, const RunContext& ctx)
     : sender_(std::move(sender)), pool_(*services.pool), ctx_(ctx), source_(services.index) {
   if (services.health != nullptr) heartbeat_ = services.health->heartbeat("source " + services.name);
 }
@@ -53,12 +53,9 @@ bool Outbox::send() {
     return !failed_;
   }
   heartbeat_.wait();
-  const SendStatus status = sender_.send(std::move(block_), ctx_.run);
+  const SendStatus status = sender_.send(freeze(std::move(block_)), ctx_.run);
   heartbeat_.beat();
-  if (status != SendStatus::sent) {
-    block_.reset();
-    failed_ = true;
-  }
+  if (status != SendStatus::sent) failed_ = true;
   return !failed_;
 }
 

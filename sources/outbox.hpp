@@ -24,7 +24,7 @@ class Outbox {
  public:
   static constexpr std::chrono::milliseconds kLinger{1};
 
-  Outbox(Sender<BlockPtr> sender, const SourceServices& services, const RunContext& ctx);
+  Outbox(Sender<BlockRef> sender, const SourceServices& services, const RunContext& ctx);
 
   /// The block to append to, with room for `need` bytes at least. A new one is made for `expected` bytes if that is
   /// more, up to 256 KiB. Waits for memory and for the channel. Null: time to stop, because the intake or the run was
@@ -60,7 +60,7 @@ class Outbox {
   Heartbeat& heartbeat() noexcept { return heartbeat_; }
 
  private:
-  Sender<BlockPtr> sender_;
+  Sender<BlockRef> sender_;
   BlockPool& pool_;
   const RunContext& ctx_;
   const std::uint32_t source_;

@@ -14,10 +14,6 @@
 
 namespace logpipe {
 
-inline std::size_t byte_size(const BlockPtr& block) noexcept {
-  return block ? block->capacity() : 0;
-}
-
 /// What a source gets from the daemon. All of it outlives the source.
 struct SourceServices {
   std::string name;        ///< in the configuration
@@ -37,7 +33,7 @@ class Source {
   virtual ~Source() = default;
   /// Reads until the input ends (success), `ctx.intake` is cancelled (hands over what it holds; success) or `ctx.run`
   /// is (returns at once). An Error ends the daemon with status 74 after the rest has drained.
-  virtual Status run(Sender<BlockPtr> out, const RunContext& ctx) = 0;
+  virtual Status run(Sender<BlockRef> out, const RunContext& ctx) = 0;
 };
 
 }  // namespace logpipe

@@ -281,7 +281,7 @@ class StdinSource : public Source {
   StdinSource(StdinSourceOptions options, SourceServices services, int fd)
       : options_(options), services_(std::move(services)), fd_(fd) {}
 
-  Status run(Sender<BlockPtr> out, const RunContext& ctx) override {
+  Status run(Sender<BlockRef> out, const RunContext& ctx) override {
     struct stat info {};
     const int flags = fcntl(fd_, F_GETFL);
     if (flags < 0 || fstat(fd_, &info) != 0) return fail(Error::from_errno(errno, "standard input cannot be read"));

@@ -49,7 +49,7 @@ class FakeSink final : public Sink {
 class FakeSource final : public Source {
  public:
   FakeSource(BlockPool& pool, std::vector<std::string> texts) : pool_(pool), texts_(std::move(texts)) {}
-  Status run(Sender<BlockPtr> out, const RunContext& ctx) override {
+  Status run(Sender<BlockRef> out, const RunContext& ctx) override {
     const SourceFileRef file = CheckpointStore::unreplayable("in", "memory");
     std::uint64_t offset = 0;
     for (const std::string& text : texts_) {
@@ -77,13 +77,13 @@ std::string text_of(const Delivery& delivery) {
 }
 
 void add_stage(Plan& plan, std::string name, std::function<void(Batch&)> change) {
-  plan.stages.push_back({std::move(name), std::make_unique<FakeStage>(std::move(change))});
+  plan.pipelines[0].stages.push_back({std::move(name), std::make_unique<FakeStage>(std::move(change))});
 }
 void add_sink(Plan& plan, std::string name, const char* when = nullptr) {
   Plan::SinkPart part{
       .name = std::move(name), .sink = std::make_unique<FakeSink>(), .when = {}, .queue = {.items = 10}};
   if (when != nullptr) part.when = LevelCondition::parse(when, nullptr);
-  plan.sinks.push_back(std::move(part));
+  logpipe::test::add_sink(plan, std::move(part));
 }
 
 Amount discarded(const Delivery& delivery, Reason reason) {
@@ -117,16 +117,15 @@ void drop_silently(Batch& batch) {
 LedgerSnapshot ledger_with(const std::function<void(Batch&)>& stage) {
   Rig rig;
   rig.store->begin_run({"out"});
-  Plan plan;
-  plan.pool.workers = 2;
-  plan.sources.push_back(
-      {"in", std::make_unique<FakeSource>(rig.blocks, std::vector<std::string>{"a\nb\n", "c\nd\n", "e\n"})});
+  Plan plan = main_plan();
+  plan.pipelines[0].pool.workers = 2;
+  add_source(plan, "in", std::make_unique<FakeSource>(rig.blocks, std::vector<std::string>{"a\nb\n", "c\nd\n", "e\n"}));
   add_stage(plan, "stage", stage);
-  SinkProgress& progress = rig.store->sink("out", {&rig.account().sink("out"), {}});
-  plan.sinks.push_back(
-      {.name = "out", .sink = std::make_unique<FakeSink>(&progress), .when = {}, .queue = {.items = 10}});
-  Pipeline pipeline(std::move(plan), rig.services());
-  CHECK(pipeline.run(Context::background(), Context::background()).has_value());
+  SinkProgress& progress = rig.store->sink("out", {{&rig.account().sink("out")}, {}});
+  logpipe::test::add_sink(
+      plan, {.name = "out", .sink = std::make_unique<FakeSink>(&progress), .when = {}, .queue = {.items = 10}});
+  Graph graph(std::move(plan), rig.services());
+  CHECK(graph.run(Context::background(), Context::background()).has_value());
   return rig.ledger.snapshot();
 }
 
@@ -134,10 +133,10 @@ LedgerSnapshot ledger_with(const std::function<void(Batch&)>& stage) {
 
 TEST_CASE("block worker: hands every sink the whole block when nothing stands in between") {
   BlockPool pool(1 << 20);
-  Plan plan;
+  Plan plan = main_plan();
   add_sink(plan, "first");
   add_sink(plan, "second");
-  BlockWorker worker(plan, pool, {}, {});
+  BlockWorker worker(plan, 0, pool, nullptr, {}, {});
   const Processed processed = worker(block_of(pool, "one\ntwo\nthree\n", 100));
   CHECK(processed.received == Amount{3, 14});
   CHECK(processed.remaining == processed.received);
@@ -156,7 +155,7 @@ TEST_CASE("block worker: hands every sink the whole block when nothing stands in
 
 TEST_CASE("block worker: applies stages in their order, and received is what remains and what they put aside") {
   BlockPool pool(1 << 20);
-  Plan plan;
+  Plan plan = main_plan();
   std::string order;
   add_stage(plan, "first", [&order](Batch& batch) {
     order += "1";
@@ -173,7 +172,7 @@ TEST_CASE("block worker: applies stages in their order, and received is what rem
     });
   });
   add_sink(plan, "out");
-  BlockWorker worker(plan, pool, {}, {});
+  BlockWorker worker(plan, 0, pool, nullptr, {}, {});
   const Processed processed = worker(block_of(pool, "one\ntwo\nthree\n"));
   CHECK(order == "12");
   CHECK(processed.received == Amount{3, 14});
@@ -184,17 +183,17 @@ TEST_CASE("block worker: applies stages in their order, and received is what rem
   CHECK(processed.remaining + aside == processed.received);
   CHECK(processed.tallies[0].intentional);
   CHECK_FALSE(processed.tallies[1].intentional);
-  CHECK(plan.component_name(processed.tallies[1].component) == "second");
-  CHECK(plan.component_name(Batch::kSourceComponent) == "source");
+  CHECK(plan.pipelines[0].component_name(processed.tallies[1].component) == "second");
+  CHECK(plan.pipelines[0].component_name(Batch::kSourceComponent) == "source");
   CHECK(text_of(processed.deliveries[0]) == "one\n");
 }
 
 TEST_CASE("block worker: a condition keeps events from one sink only, and they are discarded there") {
   BlockPool pool(1 << 20);
-  Plan plan;
+  Plan plan = main_plan();
   add_sink(plan, "all");
   add_sink(plan, "errors", "level >= error");
-  BlockWorker worker(plan, pool, {}, {});
+  BlockWorker worker(plan, 0, pool, nullptr, {}, {});
   const Processed processed = worker(block_of(pool, "[INFO] fine\n[ERROR] not fine\n[DEBUG] details\n"));
   CHECK(text_of(processed.deliveries[0]) == "[INFO] fine\n[ERROR] not fine\n[DEBUG] details\n");
   const Delivery& errors = processed.deliveries[1];
@@ -206,10 +205,10 @@ TEST_CASE("block worker: a condition keeps events from one sink only, and they a
 
 TEST_CASE("block worker: a sink that was ahead gets nothing twice, and the other gets everything") {
   BlockPool pool(1 << 20);
-  Plan plan;
+  Plan plan = main_plan();
   add_sink(plan, "behind");
   add_sink(plan, "ahead");
-  BlockWorker worker(plan, pool, {}, {});
+  BlockWorker worker(plan, 0, pool, nullptr, {}, {});
   // The second sink has everything before offset 108: one and two.
   const Processed processed = worker(block_of(pool, "one\ntwo\nthree\n", 100, file_with({100, 108})));
   CHECK(text_of(processed.deliveries[0]) == "one\ntwo\nthree\n");
@@ -226,9 +225,9 @@ TEST_CASE("block worker: a sink that was ahead gets nothing twice, and the other
 
 TEST_CASE("block worker: what a sink has already does not count as kept off by its condition") {
   BlockPool pool(1 << 20);
-  Plan plan;
+  Plan plan = main_plan();
   add_sink(plan, "out", "level >= error");
-  BlockWorker worker(plan, pool, {}, {});
+  BlockWorker worker(plan, 0, pool, nullptr, {}, {});
   const Processed processed = worker(block_of(pool, "[INFO] a\n[ERROR] b\n[INFO] c\n", 0, file_with({9})));
   const Delivery& delivery = processed.deliveries[0];
   CHECK(discarded(delivery, Reason::already_delivered).events == 1);
@@ -239,12 +238,12 @@ TEST_CASE("block worker: what a sink has already does not count as kept off by i
 
 TEST_CASE("block worker: a block of which nothing remains is settled without a byte") {
   BlockPool pool(1 << 20);
-  Plan plan;
+  Plan plan = main_plan();
   add_stage(plan, "level", [](Batch& batch) {
     batch.retain(0, true, [](const Event&) { return std::optional<Reason>(Reason::level); });
   });
   add_sink(plan, "out");
-  BlockWorker worker(plan, pool, {}, {});
+  BlockWorker worker(plan, 0, pool, nullptr, {}, {});
   const Processed processed = worker(block_of(pool, "one\ntwo\n", 50));
   CHECK(processed.remaining == Amount{});
   const Delivery& delivery = processed.deliveries[0];
@@ -256,9 +255,9 @@ TEST_CASE("block worker: a block of which nothing remains is settled without a b
 
 TEST_CASE("block worker: keeps nothing of a block once its deliveries are gone") {
   BlockPool pool(1 << 20);
-  Plan plan;
+  Plan plan = main_plan();
   add_sink(plan, "out");
-  BlockWorker worker(plan, pool, {}, {});
+  BlockWorker worker(plan, 0, pool, nullptr, {}, {});
   for (int i = 0; i < 3; ++i) {
     Processed processed = worker(block_of(pool, "one\ntwo\n"));
     CHECK(processed.deliveries.size() == 1);

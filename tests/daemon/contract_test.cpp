@@ -45,11 +45,6 @@ struct StageCase {
   Labels labels;
 };
 const std::map<std::string, StageCase> kStages{
-    {"dedupe",
-     {"{dedupe: {key: 'all alike'}}",
-      1,
-      "logpipe_discarded_events_total",
-      {{"component", "dedupe"}, {"reason", "duplicate"}, {"intentional", "true"}}}},
     {"enrich",
      {"{enrich: {set: {a: 1}, lookup: [{file: hosts.csv, key: host}]}}",
       3,
@@ -65,16 +60,6 @@ const std::map<std::string, StageCase> kStages{
       2,
       "logpipe_parse_failed_events_total",
       {{"component", "parse"}}}},
-    {"sample",
-     {"{sample: {every: 2}}",
-      2,
-      "logpipe_discarded_events_total",
-      {{"component", "sample"}, {"reason", "sampled"}, {"intentional", "true"}}}},
-    {"throttle",
-     {"{throttle: {rate: 1/h, mode: discard}}",
-      1,
-      "logpipe_discarded_events_total",
-      {{"component", "throttle"}, {"reason", "throttled"}, {"intentional", "true"}}}},
 };
 
 /// The smallest configuration of a sink that writes to `out.log`.
@@ -236,8 +221,8 @@ class OpenPipe {
 
 /// Runs to the end of the input.
 void run_once(Rig& rig, const std::string& yaml) {
-  Pipeline pipeline(rig.plan(settings_of(yaml), true), rig.services());
-  Background running([&] { return pipeline.run(Context::background(), Context::background()); });
+  Graph graph(rig.plan(settings_of(yaml), true), rig.services());
+  Background running([&] { return graph.run(Context::background(), Context::background()); });
   REQUIRE(running.ended());
   const Status ended = running.join();
   CHECK_MESSAGE(ended.has_value(), (ended ? std::string() : ended.error().message));
@@ -261,7 +246,7 @@ std::unique_ptr<Source> make_source(Rig& rig, const SourceCase& row) {
 std::unique_ptr<Sink> make_sink(Rig& rig, const SinkCase& row) {
   rig.store->begin_run({"out"});
   const Settings settings = settings_of(config_of("type: stdin", "", row.options));
-  SinkProgress& progress = rig.store->sink("out", {&rig.account().sink("out"), {}});
+  SinkProgress& progress = rig.store->sink("out", {{&rig.account().sink("out")}, {}});
   return settings.sinks[0].plan->make({"out", &progress, &rig.metrics, &rig.health});
 }
 
@@ -315,10 +300,9 @@ TEST_CASE("contract: every source that waits for input hands over what it has an
       pipe->put(kInput);
     }
     Rig rig;
-    Pipeline pipeline(rig.plan(settings_of(config_of(row.options, "", "type: file, path: out.log")), false),
-                      rig.services());
+    Graph graph(rig.plan(settings_of(config_of(row.options, "", "type: file, path: out.log")), false), rig.services());
     auto [intake, cancel] = with_cancel(Context::background());
-    Background running([&, ctx = intake] { return pipeline.run(ctx, Context::background()); });
+    Background running([&, ctx = intake] { return graph.run(ctx, Context::background()); });
     CHECK(wait_until(inside.dir.path(), [&] { return rig.sink("out").delivered.events == kInputEvents; }));
     cancel("stop");
     REQUIRE(running.ended());
@@ -341,9 +325,9 @@ TEST_CASE("contract: every source returns when the run is cancelled while nobody
     const std::unique_ptr<Source> source = make_source(rig, row);
     auto [run, cancel] = with_cancel(Context::background());
     const RunContext contexts{with_cancel(run).context, run};
-    auto [sender, receiver] = make_channel<BlockPtr>(1);
+    auto [sender, receiver] = make_channel<BlockRef>(1);
     const auto stats = receiver.stats();
-    Background running([&, tx = std::make_shared<Sender<BlockPtr>>(std::move(sender)), contexts] {
+    Background running([&, tx = std::make_shared<Sender<BlockRef>>(std::move(sender)), contexts] {
       return source->run(std::move(*tx), contexts);
     });
     CHECK(wait_until(inside.dir.path(), [&] { return stats->blocked_seconds() > 0; }));
@@ -385,9 +369,9 @@ TEST_CASE("contract: every stage takes an empty batch and keeps order, and its n
     CHECK(empty.sink("out").received.events == 0);
     const Settings settings =
         settings_of(config_of("type: stdin", std::string(row.yaml) + ", " + row.yaml, "type: stdout"));
-    REQUIRE(settings.stages.size() == 2);
-    CHECK(settings.stages[0].name == name);
-    CHECK(settings.stages[1].name == name + "-2");
+    REQUIRE(settings.pipelines[0].stages.size() == 2);
+    CHECK(settings.pipelines[0].stages[0].name == name);
+    CHECK(settings.pipelines[0].stages[1].name == name + "-2");
   }
 }
 
@@ -451,12 +435,11 @@ TEST_CASE("contract: a pipeline into every sink returns when the run is cancelle
         pipe = std::make_unique<OpenPipe>(1);
         pipe->fill();
       }
-      Pipeline pipeline(
-          rig.plan(settings_of(config_of("type: file, include: in.log", "", std::string(row.options))), false),
-          rig.services());
+      Graph graph(rig.plan(settings_of(config_of("type: file, include: in.log", "", std::string(row.options))), false),
+                  rig.services());
       auto [run, cancel] = with_cancel(Context::background());
       auto [intake, cancel_intake] = with_cancel(run);
-      Background running([&, run_ctx = run, intake_ctx = intake] { return pipeline.run(intake_ctx, run_ctx); });
+      Background running([&, run_ctx = run, intake_ctx = intake] { return graph.run(intake_ctx, run_ctx); });
       const bool begun = wait_until(inside.dir.path(), [&] { return rig.sink("out").received.events > 0; });
       cancel("abort");
       REQUIRE(running.ended());

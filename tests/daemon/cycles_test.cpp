@@ -57,14 +57,14 @@ enum class Ending { intake, once, aborted };
 /// One life of a pipeline, with all that belongs to it, from the opening of the journal to its end.
 void cycle(const TempDir& dir, const Settings& settings, Ending ending) {
   Rig rig(dir / "state");
-  Pipeline pipeline(rig.plan(settings, ending == Ending::once), rig.services());
+  Graph graph(rig.plan(settings, ending == Ending::once), rig.services());
   auto [run, cancel_run] = with_cancel(Context::background());
   auto [intake, cancel_intake] = with_cancel(run);
   auto [background, stop_background] = with_cancel(Context::background());
   TaskGroup committer(background);
   committer.spawn("checkpoints", [&rig, ctx = background] { return rig.store->run(ctx); });
   {
-    Background running([&, intake_ctx = intake, run_ctx = run] { return pipeline.run(intake_ctx, run_ctx); });
+    Background running([&, intake_ctx = intake, run_ctx = run] { return graph.run(intake_ctx, run_ctx); });
     if (ending == Ending::intake) {
       CHECK(wait_until(dir.path(), [&] {
         return rig.sink("first").in_flight.events == 0 && rig.sink("second").in_flight.events == 0 &&

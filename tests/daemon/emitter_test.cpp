@@ -18,18 +18,18 @@ namespace {
 
 class NoSource final : public Source {
  public:
-  Status run(Sender<BlockPtr>, const RunContext&) override { return {}; }
+  Status run(Sender<BlockRef>, const RunContext&) override { return {}; }
 };
 
 /// An emitter with two outputs of one event each, whose other ends the test holds.
 struct Outputs {
   explicit Outputs(std::size_t room = 1) {
-    plan.sources.push_back({"in", std::make_unique<NoSource>()});
+    add_source(plan, "in", std::make_unique<NoSource>());
     for (const char* name : {"first", "second"}) {
       rig.account().sink(name);
-      plan.sinks.push_back({.name = name, .sink = nullptr, .when = {}, .queue = {.items = room}});
+      add_sink(plan, {.name = name, .sink = nullptr, .when = {}, .queue = {.items = room}});
     }
-    emitter = std::make_unique<Emitter>(plan, rig.services());
+    emitter = std::make_unique<Emitter>(plan, 0, rig.services());
     for (Receiver<Delivery>* receiver : {&first, &second}) {
       auto channel = make_channel<Delivery>(room);
       emitter->add_output(std::move(channel.sender));
@@ -49,6 +49,7 @@ struct Outputs {
       delivery.encoded.append(line);
       delivery.seal(batch);
       result.deliveries.push_back(std::move(delivery));
+      result.outputs.push_back(static_cast<std::size_t>(i));
     }
     return result;
   }
@@ -67,7 +68,7 @@ struct Outputs {
   }
 
   Rig rig;
-  Plan plan;
+  Plan plan = main_plan();
   Receiver<Delivery> first;
   Receiver<Delivery> second;
   std::unique_ptr<Emitter> emitter;

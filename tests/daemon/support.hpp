@@ -15,7 +15,7 @@
 
 #include "config/load.hpp"
 #include "daemon/builder.hpp"
-#include "daemon/pipeline.hpp"
+#include "daemon/graph.hpp"
 #include "daemon/settings.hpp"
 #include "delivery/checkpoint.hpp"
 #include "event/block.hpp"
@@ -53,12 +53,12 @@ struct Rig {
                                                        .checkpoints = store.get(),
                                                        .metrics = &metrics,
                                                        .health = &health,
-                                                       .account = &account(),
+                                                       .ledger = &ledger,
                                                        .once = once});
     REQUIRE(plan.has_value());
     return std::move(*plan);
   }
-  PipelineServices services() { return {&blocks, &metrics, &health, &account()}; }
+  GraphServices services() { return {&blocks, &metrics, &health, &ledger, &topics}; }
   LedgerSnapshot::Sink sink(const std::string& name) const {
     for (const auto& pipeline : ledger.snapshot().pipelines) {
       for (const auto& sink : pipeline.sinks) {
@@ -75,8 +75,26 @@ struct Rig {
   MetricsRegistry metrics;
   HealthTable health;
   Ledger ledger;
+  TopicHub topics{{}};
   std::unique_ptr<CheckpointStore> store;
 };
+
+/// A plan of one pipeline, the usual one, without any part yet.
+inline Plan main_plan() {
+  Plan plan;
+  Plan::PipelinePart& main = plan.pipelines.emplace_back();
+  main.name = kMainPipeline;
+  main.source_component = "source";
+  return plan;
+}
+inline void add_source(Plan& plan, std::string name, std::unique_ptr<Source> source) {
+  plan.pipelines[0].sources.push_back(plan.sources.size());
+  plan.sources.push_back({std::move(name), std::move(source)});
+}
+inline void add_sink(Plan& plan, Plan::SinkPart part) {
+  plan.pipelines[0].sinks.push_back(plan.sinks.size());
+  plan.sinks.push_back(std::move(part));
+}
 
 /// Something that blocks, on a thread of its own.
 class Background {

@@ -286,7 +286,7 @@ TEST_CASE("checkpoint: completing settles the ledger and tells the hook") {
   Ledger ledger;
   PipelineAccount& pipeline = ledger.pipeline("main");
   CheckpointStore::Hooks hooks;
-  hooks.account = &pipeline.sink("out");
+  hooks.accounts = {&pipeline.sink("out")};
   int told = 0;
   hooks.completed = [&](const Delivery&) { ++told; };
   auto store = open_store({});
@@ -462,4 +462,79 @@ TEST_CASE("checkpoint: files that are removed and made again with the same head 
     CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 0);
   }
   MESSAGE("inodes used again: ", reused);
+}
+
+TEST_CASE("checkpoint: a sink that a source does not reach holds none of its files back") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000));
+  write_file(dir / "other", text_of(2000));
+  const SinkFeeds feeds{{"web", {"app"}}, {"sys", {"kernel"}}};
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"web", "sys", "all"}, feeds);
+    const Resume app = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    const Resume kernel = store->attach("kernel", dir / "other", Fd(dir / "other"), 0);
+    store->sink("web", {}).complete(delivery_of(app.file, 0, 3000));
+    store->sink("all", {}).complete(delivery_of(app.file, 0, 4000));
+    store->sink("sys", {}).complete(delivery_of(kernel.file, 0, 500));
+    store->sink("all", {}).complete(delivery_of(kernel.file, 0, 2000));
+    CHECK(store->commit());
+  }
+  auto store = open_store(dir / "state");
+  store->begin_run({"web", "sys", "all"}, feeds);
+  const Resume app = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+  CHECK(app.offset == 3000);
+  CHECK(app.file->delivered_until[0] == 3000);
+  CHECK(app.file->delivered_until[2] == 4000);
+  CHECK(store->attach("kernel", dir / "other", Fd(dir / "other"), 0).offset == 500);
+
+  // Nor does it keep a file that is gone from being forgotten: every sink that is fed from it has all of it.
+  store->sink("web", {}).complete(delivery_of(app.file, 3000, 5000));
+  store->sink("all", {}).complete(delivery_of(app.file, 3000, 5000));
+  store->finished(app.file, 5000);
+  CHECK(store->commit());
+  for (const auto& position : store->positions()) CHECK(position.source != "app");
+}
+
+TEST_CASE("checkpoint: a batch in several deliveries is settled by the last of them, in whatever order they come") {
+  TempDir dir;
+  write_file(dir / "log", text_of(5000));
+  write_file(dir / "out", "");
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  const SourceFileRef file = store->attach("app", dir / "log", Fd(dir / "log"), 0).file;
+  SinkProgress& out = store->sink("out", {});
+  const auto part_of = [&](std::shared_ptr<const DeliveryParts> batch, std::uint64_t begin, std::uint64_t end) {
+    Delivery delivery = delivery_of(file, begin, end);
+    delivery.batch = std::move(batch);
+    return delivery;
+  };
+  REQUIRE(out.announce(mark_of(dir / "out", 0)));
+  const auto first = std::make_shared<const DeliveryParts>(DeliveryParts{2});
+  const auto second = std::make_shared<const DeliveryParts>(DeliveryParts{2});
+  std::uint64_t length = 0;
+  const auto complete = [&](const Delivery& delivery) {
+    const OutputMark marks[] = {mark_of(dir / "out", length += 10)};
+    out.complete(delivery, marks);
+  };
+  const auto recorded = [&] {
+    CHECK(store->commit());
+    TempDir copy;
+    fs::create_directory(copy / "state");
+    fs::copy_file(dir / "state/journal", copy / "state/journal");
+    auto next = open_store(copy / "state");
+    next->begin_run({"out"});
+    const std::uint64_t offset = next->attach("app", dir / "log", Fd(dir / "log"), 0).offset;
+    return std::make_pair(offset, next->sink("out", {}).recovered().at(0).length);
+  };
+  using Recorded = std::pair<std::uint64_t, std::uint64_t>;
+  complete(part_of(first, 0, 1000));
+  CHECK(recorded() == Recorded{0, 0});  // ten bytes of the batch are in the output, and no position says so
+  complete(part_of(second, 1000, 2000));
+  complete(part_of(second, 1000, 2000));
+  CHECK(recorded() == Recorded{0, 0});
+  complete(part_of(first, 0, 1000));
+  CHECK(recorded() == Recorded{2000, 40});
+  complete(delivery_of(file, 2000, 3000));
+  CHECK(recorded() == Recorded{3000, 50});
 }

@@ -191,3 +191,26 @@ TEST_CASE("batch: every reason has a name of its own") {
     names.push_back(name);
   }
 }
+
+TEST_CASE("batch: a published block's lines keep the positions of the events they were") {
+  BlockPool pool(1 << 20);
+  BlockPtr block = test::block_of(pool, "{\"a\":1}\nb\n{\"c\":3}\n");
+  const SourceFileRef file = block->segments[0].file;
+  auto other = std::make_shared<SourceFile>();
+  other->id = 2;
+  block->segments = {{file, 100, 400, 0, 10, SegmentKind::rewritten},
+                     {other, 7, 7, 10, 10, SegmentKind::rewritten},
+                     {other, 50, 90, 10, 18, SegmentKind::rewritten}};
+  block->origins = {{0, 0, 120}, {8, 1, 260}, {10, 0, 51}};
+  block->topics = std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"x", "y"});
+  Batch batch;
+  batch.open(freeze(std::move(block)));
+  REQUIRE(batch.events.size() == 3);
+  CHECK(batch.received_events == 3);
+  CHECK(batch.received_bytes == 18);
+  CHECK(batch.file_offset(batch.events[0]) == 120);
+  CHECK(batch.file_offset(batch.events[1]) == 260);
+  CHECK(batch.file_offset(batch.events[2]) == 51);
+  CHECK(batch.origin_of(batch.events[1]).topic == 1);
+  CHECK(batch.segment_of(batch.events[2]).file == other);
+}

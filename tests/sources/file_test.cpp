@@ -58,7 +58,7 @@ TEST_CASE("file source: many small files share a block, each with its own segmen
   surroundings.once = true;
   for (int i = 10; i < 30; ++i) append(directory / ("f" + std::to_string(i)), std::string(20, 'x') + "\n");
   Running running(surroundings, make_file_source(follow({directory / "f*"}), surroundings.services()));
-  const BlockPtr block = running.next_block();
+  const BlockRef block = running.next_block();
   REQUIRE(block != nullptr);
   REQUIRE(block->segments.size() == 20);
   CHECK(block->capacity() == 4096);
@@ -343,7 +343,7 @@ TEST_CASE("file source: a file that cannot be opened is reported and tried again
 
   struct Unprivileged : Source {
     std::unique_ptr<Source> source;
-    Status run(Sender<BlockPtr> out, const RunContext& ctx) override {
+    Status run(Sender<BlockRef> out, const RunContext& ctx) override {
       setfsuid(65534);  // of this thread only
       return source->run(std::move(out), ctx);
     }
@@ -493,7 +493,7 @@ TEST_CASE("file source: a stop while it waits for memory ends it") {
   append(directory / "a.log", joined(numbered("a line of some length ", 0, 100'000)));
   Surroundings surroundings(BlockPool::kBlockBytes, 8);
   Running running(surroundings, make_file_source(follow({directory / "*.log"}), surroundings.services()));
-  const BlockPtr held = running.next_block();  // the whole budget
+  const BlockRef held = running.next_block();  // the whole budget
   CHECK(running.stop());
 }
 

@@ -97,7 +97,7 @@ class FakeStore : public CheckpointStore {
     return attached_;
   }
 
-  void begin_run(std::vector<std::string>) override {}
+  void begin_run(std::vector<std::string>, SinkFeeds) override {}
   Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) override {
     struct stat info {};
     fstat(fd, &info);
@@ -185,7 +185,7 @@ inline void take_lines_of(const Block& block, std::vector<Line>& lines) {
 struct Surroundings {
   explicit Surroundings(std::uint64_t budget = 64 * 1024 * 1024, std::size_t capacity = 4)
       : pool(budget),
-        channel(make_channel<BlockPtr>(capacity)),
+        channel(make_channel<BlockRef>(capacity)),
         run(with_cancel(Context::background())),
         intake(with_cancel(run.context)),
         context{intake.context, run.context} {}
@@ -206,7 +206,7 @@ struct Surroundings {
   FakeStore store;
   MetricsRegistry metrics;
   HealthTable health;
-  Channel<BlockPtr> channel;
+  Channel<BlockRef> channel;
   Cancellable run;
   Cancellable intake;
   RunContext context;
@@ -230,8 +230,8 @@ class Running {
   }
 
   /// The next block, or null when the source has ended. Fails the test when nothing comes.
-  BlockPtr next_block() {
-    BlockPtr block;
+  BlockRef next_block() {
+    BlockRef block;
     const RecvStatus status =
         receiver_->recv(block, Context::background(), std::chrono::steady_clock::now() + kPatience);
     REQUIRE(status != RecvStatus::timeout);
@@ -265,7 +265,7 @@ class Running {
     thread_.join();
     return std::move(*status_);
   }
-  Receiver<BlockPtr>& receiver() { return *receiver_; }
+  Receiver<BlockRef>& receiver() { return *receiver_; }
   void drop_receiver() { receiver_.reset(); }
   Status join() {
     thread_.join();
@@ -289,7 +289,7 @@ class Running {
 
  private:
   Surroundings& surroundings_;
-  std::optional<Receiver<BlockPtr>> receiver_;
+  std::optional<Receiver<BlockRef>> receiver_;
   std::unique_ptr<Source> source_;
   std::optional<Status> status_;
   std::thread thread_;

@@ -1,0 +1,46 @@
+#pragma once
+
+#include "channel/context.hpp"
+#include "channel/result.hpp"
+#include "daemon/plan.hpp"
+#include "daemon/topic_hub.hpp"
+#include "telemetry/health.hpp"
+#include "telemetry/ledger.hpp"
+#include "telemetry/metrics.hpp"
+
+namespace logpipe {
+
+/// What pipelines run on. All of it outlives the graph.
+struct GraphServices {
+  BlockPool* pool{nullptr};
+  MetricsRegistry* metrics{nullptr};
+  HealthTable* health{nullptr};
+  Ledger* ledger{nullptr};
+  TopicHub* topics{nullptr};
+};
+
+/// In the ledger of a pipeline that publishes, its topics are one more sink, of this name.
+inline constexpr char kPublishAccount[] = "publish";
+
+/// Runs a plan. For each pipeline: sources and subscriptions → channel → pool of workers → in ticket order → a bounded
+/// channel per sink → sinks. A source of several pipelines reaches them through a tee; a sink of several receives from
+/// all of them.
+/// Ends: the drain needs no code. Sources return, their senders die, the channel closes, the workers empty it and end;
+/// with the last publisher of a subscription that ends behind what was published; the sinks' channels close, the sinks
+/// flush and return.
+class Graph {
+ public:
+  Graph(Plan plan, GraphServices services);
+  ~Graph();
+
+  /// Runs until every source has ended and everything is delivered, or `run` is cancelled. `intake` is the context to
+  /// stop the sources by; the first task that fails cancels a child of it, so that the rest still drains. The first
+  /// error is returned. Called once; blocks.
+  Status run(const Context& intake, const Context& run);
+
+ private:
+  Plan plan_;
+  GraphServices services_;
+};
+
+}  // namespace logpipe
