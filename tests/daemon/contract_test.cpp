@@ -45,6 +45,11 @@ struct StageCase {
   Labels labels;
 };
 const std::map<std::string, StageCase> kStages{
+    {"dedupe",
+     {"{dedupe: {key: 'all alike'}}",
+      1,
+      "logpipe_discarded_events_total",
+      {{"component", "dedupe"}, {"reason", "duplicate"}, {"intentional", "true"}}}},
     {"enrich",
      {"{enrich: {set: {a: 1}, lookup: [{file: hosts.csv, key: host}]}}",
       3,
@@ -60,6 +65,16 @@ const std::map<std::string, StageCase> kStages{
       2,
       "logpipe_parse_failed_events_total",
       {{"component", "parse"}}}},
+    {"sample",
+     {"{sample: {every: 2}}",
+      2,
+      "logpipe_discarded_events_total",
+      {{"component", "sample"}, {"reason", "sampled"}, {"intentional", "true"}}}},
+    {"throttle",
+     {"{throttle: {rate: 1/h, mode: discard}}",
+      1,
+      "logpipe_discarded_events_total",
+      {{"component", "throttle"}, {"reason", "throttled"}, {"intentional", "true"}}}},
 };
 
 /// The smallest configuration of a sink that writes to `out.log`.
