@@ -36,14 +36,14 @@ struct CacheHash {
 };
 
 template <class T>
-concept HasByteSize = requires(const T& value) {
+concept CountsItsBytes = requires(const T& value) {
   { byte_size(value) } -> std::convertible_to<std::size_t>;
 };
 
 /// What a key or value counts as.
 template <class T>
 std::size_t byte_size_of(const T& value) {
-  if constexpr (HasByteSize<T>) {
+  if constexpr (CountsItsBytes<T>) {
     return byte_size(value);
   } else if constexpr (std::is_convertible_v<const T&, std::string_view>) {
     return std::string_view(value).size();

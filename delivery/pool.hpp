@@ -23,7 +23,7 @@ struct PoolOptions {
   std::chrono::nanoseconds lifetime{std::chrono::minutes(30)};     ///< nor when it is so old, however busy
 };
 
-struct PoolStats {
+struct LeaseStats {
   std::size_t in_use{0};
   std::size_t idle{0};
   std::size_t waiting{0};  ///< acquirers
@@ -65,7 +65,7 @@ class Pool {
 
     mutable Mutex mutex;
     std::vector<Kept> idle LOGPIPE_GUARDED_BY(mutex);  // by the time of use, the last one last
-    PoolStats counts LOGPIPE_GUARDED_BY(mutex);
+    LeaseStats counts LOGPIPE_GUARDED_BY(mutex);
     std::size_t in_use LOGPIPE_GUARDED_BY(mutex){0};
     bool closed LOGPIPE_GUARDED_BY(mutex){false};
   };
@@ -182,9 +182,9 @@ class Pool {
     state_->permits.resize(Semaphore::kTotalMax);  // lets everybody through who waits, to see it
   }
 
-  [[nodiscard]] PoolStats stats() const {
+  [[nodiscard]] LeaseStats stats() const {
     MutexLock lock(state_->mutex);
-    PoolStats stats = state_->counts;
+    LeaseStats stats = state_->counts;
     stats.in_use = state_->in_use;
     stats.idle = state_->idle.size();
     stats.waiting = state_->permits.waiting();

@@ -63,7 +63,7 @@ TEST_CASE("pool: gives out what came back last, and makes one only when there is
   CHECK(bench.use() == 1);
   CHECK(bench.use() == 1);
   CHECK(bench.pool.try_acquire(kBackground).value().value()->get()->number == 1);
-  const PoolStats stats = bench.pool.stats();
+  const LeaseStats stats = bench.pool.stats();
   CHECK(stats.made == 2);
   CHECK(stats.idle == 2);
   CHECK(stats.in_use == 0);
@@ -95,7 +95,7 @@ TEST_CASE("pool: what is discarded, unhealthy, idle or alive for too long is not
   CHECK(bench.use() == 5);
   bench.clock.advance(10s);
   bench.pool.sweep();
-  const PoolStats stats = bench.pool.stats();
+  const LeaseStats stats = bench.pool.stats();
   CHECK(stats.idle == 0);
   CHECK(stats.made == 5);
   CHECK(stats.discarded == 1);
@@ -220,7 +220,7 @@ TEST_CASE("pool: does what a plain one does, in random schedules") {
           if (!discard && now - plain.made < 20s) idle.push_back(plain);
         }
       }
-      const PoolStats stats = bench.pool.stats();
+      const LeaseStats stats = bench.pool.stats();
       REQUIRE(stats.idle == idle.size());
       REQUIRE(stats.in_use == out.size());
       REQUIRE(stats.made == static_cast<std::uint64_t>(made));
