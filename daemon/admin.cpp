@@ -10,9 +10,11 @@
 
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstring>
 #include <optional>
 
+#include "channel/mutex.hpp"
 #include "daemon/tap.hpp"
 
 namespace logpipe {
@@ -48,6 +50,7 @@ namespace {
 
 constexpr unsigned kConnections = 64;
 constexpr unsigned kIdleSeconds = 30;
+constexpr std::chrono::seconds kFarewell{1};
 constexpr std::size_t kTapChunk = 32 * 1024;
 
 struct Reply {
@@ -56,15 +59,40 @@ struct Reply {
   std::string body;
 };
 
+/// How many taps there are, for whoever waits until there are none.
+class OpenTaps {
+ public:
+  void add() {
+    const MutexLock lock(mutex_);
+    ++count_;
+  }
+  void remove() {
+    const MutexLock lock(mutex_);
+    --count_;
+    changed_.notify_all();
+  }
+  void wait_for_none(std::chrono::steady_clock::time_point deadline) {
+    MutexLock lock(mutex_);
+    while (count_ != 0 && std::chrono::steady_clock::now() < deadline) changed_.wait_until(lock, deadline);
+  }
+
+ private:
+  Mutex mutex_;
+  Condition changed_;
+  std::size_t count_ LOGPIPE_GUARDED_BY(mutex_){0};
+};
+
 /// One tap's connection. Owned by its response; the destructor runs when the connection has ended.
 class TapConnection {
  public:
-  explicit TapConnection(MHD_Connection* connection) : connection_(connection) {
+  TapConnection(MHD_Connection* connection, OpenTaps& open) : connection_(connection), open_(open) {
+    open_.add();
     const MHD_ConnectionInfo* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     fd_ = info != nullptr ? info->connect_fd : -1;
   }
   ~TapConnection() {
     if (session_) session_->close();
+    open_.remove();
   }
   TapConnection(const TapConnection&) = delete;
   TapConnection& operator=(const TapConnection&) = delete;
@@ -101,6 +129,7 @@ class TapConnection {
 
  private:
   MHD_Connection* connection_;
+  OpenTaps& open_;
   int fd_{-1};
   std::shared_ptr<TapSession> session_;
 };
@@ -109,7 +138,10 @@ class Server final : public AdminServer {
  public:
   explicit Server(AdminSources sources) : sources_(std::move(sources)) {}
   ~Server() override {
-    if (sources_.taps != nullptr) sources_.taps->stop();  // none may be suspended when its daemon stops
+    if (sources_.taps != nullptr) {
+      sources_.taps->stop();                                              // none may be suspended when its daemon stops
+      taps_.wait_for_none(std::chrono::steady_clock::now() + kFarewell);  // for their last bytes and a proper end
+    }
     for (MHD_Daemon* daemon : daemons_) MHD_stop_daemon(daemon);
     if (!socket_path_.empty()) ::unlink(socket_path_.c_str());
   }
@@ -233,7 +265,7 @@ class Server final : public AdminServer {
     Result<TapRequest> request = parse_tap(words);
     if (!request) return refuse(400, request.error());
     if (method == "HEAD") return send(connection, {200, "text/plain; charset=utf-8", ""});
-    auto tap = std::make_unique<TapConnection>(connection);
+    auto tap = std::make_unique<TapConnection>(connection, taps_);
     if (Status opened = tap->open(*sources_.taps, std::move(*request)); !opened) {
       return refuse(opened.error().kind == ErrorKind::invalid ? 400 : 503, opened.error());
     }
@@ -283,6 +315,7 @@ class Server final : public AdminServer {
   }
 
   AdminSources sources_;
+  OpenTaps taps_;
   std::vector<MHD_Daemon*> daemons_;
   std::vector<std::string> addresses_;
   std::string socket_path_;

@@ -20,6 +20,7 @@
 #include "daemon/exit_status.hpp"
 #include "daemon/filter_config.hpp"
 #include "daemon/settings.hpp"
+#include "daemon/tap_client.hpp"
 #include "daemon/version.hpp"
 #include "telemetry/log.hpp"
 
@@ -38,6 +39,8 @@ struct Arguments {
   bool verbose{false};
   FilterArguments filter;
   std::string diagnostics_format{"text"};
+  TapWords tap;
+  AdminAddress admin;
 };
 
 bool color_wanted(const std::string& choice, int fd) {
@@ -130,6 +133,30 @@ int validate(const Arguments& arguments) {
   return kExitDone;
 }
 
+int tap(Arguments arguments) {
+  if (arguments.admin.socket.empty() && arguments.admin.listen.empty()) {
+    if (arguments.config.empty()) {
+      std::fputs("logpipe: tap: which daemon? Name its --socket, its --listen address or its --config file.\n", stderr);
+      return kExitUsage;
+    }
+    const std::optional<Settings> settings = load_settings(arguments);
+    if (!settings) return kExitConfig;
+    if (!settings->admin) {
+      std::fputs("logpipe: tap: this configuration has no `admin:`, so nobody can look inside.\n", stderr);
+      return kExitConfig;
+    }
+    arguments.admin = {settings->admin->socket.string(), settings->admin->listen};
+  }
+  if (arguments.tap.format.empty()) arguments.tap.format = isatty(STDOUT_FILENO) == 1 ? "pretty" : "raw";
+  if (color_wanted(arguments.color, STDOUT_FILENO)) arguments.tap.color = "1";
+  // What is wrong with the words is told before anybody is asked.
+  if (const auto request = parse_tap(arguments.tap); !request) {
+    std::fprintf(stderr, "logpipe: tap: %s\n", request.error().message.c_str());
+    return kExitUsage;
+  }
+  return run_tap(arguments.admin, arguments.tap);
+}
+
 void add_config_option(CLI::App& app, Arguments& arguments, bool required) {
   CLI::Option* option =
       app.add_option("-c,--config", arguments.config, "Configuration file; several are merged; `-` is stdin")
@@ -175,11 +202,32 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
       ->group(filter);
 }
 
+void add_tap_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("PATTERN", arguments.tap.patterns,
+                 "Topics to watch: words between dots, `*` for any one, `#` for the rest (default: `#`). A pipeline's "
+                 "events have the topic it publishes them under, otherwise PIPELINE.SOURCE.LEVEL");
+  add_config_option(app, arguments, false);
+  app.add_option("--socket", arguments.admin.socket, "The daemon's admin socket")->type_name("PATH");
+  app.add_option("--listen", arguments.admin.listen, "Or its admin address")->type_name("ADDRESS:PORT");
+  app.add_option("--where", arguments.tap.where,
+                 "Only these: a level and above, or a condition such as `level == info`")
+      ->type_name("LEVEL|CONDITION");
+  app.add_option("--replay", arguments.tap.replay, "Begin with the last N events")->type_name("N");
+  app.add_option("--since", arguments.tap.since, "Begin with those that are not older")
+      ->type_name("DURATION")
+      ->excludes("--replay");
+  app.add_option("--format", arguments.tap.format, "pretty, json, raw (default: pretty on a terminal, otherwise raw)")
+      ->check(CLI::IsMember({"pretty", "json", "raw"}));
+  app.add_option("--color", arguments.color, "Colours: auto, always, never")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
+}
+
 /// The closest of our flags and commands to what could not be understood.
 std::string suggestion(const std::vector<std::string>& unknown) {
   static const std::vector<std::string_view> known{
-      "--config", "--once", "--ledger", "--log-level", "--log-format", "--color",  "--quiet", "--verbose", "--parse",
-      "--level",  "--set",  "--output", "--help",      "--version",    "--format", "run",     "validate"};
+      "--config", "--once",  "--ledger", "--log-level", "--log-format", "--color",   "--quiet",  "--verbose",
+      "--parse",  "--level", "--set",    "--output",    "--help",       "--version", "--format", "run",
+      "validate", "tap",     "--socket", "--listen",    "--where",      "--replay",  "--since"};
   for (const std::string& word : unknown) {
     const auto best = config::suggest(word.substr(0, word.find('=')), known);
     if (!best.empty()) return "did you mean " + std::string(best) + "?";
@@ -206,6 +254,9 @@ int run_command_line(int argc, char** argv) try {
       ->check(CLI::IsMember({"text", "json"}));
   validate_command->add_option("--color", arguments.color)->check(CLI::IsMember({"auto", "always", "never"}));
 
+  CLI::App* tap_command = app.add_subcommand("tap", "Watch events of a running daemon go by");
+  add_tap_options(*tap_command, arguments);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -227,6 +278,7 @@ int run_command_line(int argc, char** argv) try {
     return kExitUsage;
   }
   if (validate_command->parsed()) return validate(arguments);
+  if (tap_command->parsed()) return tap(arguments);
   return run(arguments, app);
 } catch (const std::exception& error) {
   std::fprintf(stderr, "logpipe: %s\n", error.what());

@@ -78,11 +78,22 @@ bool HttpConnection::read_more() {
   return n > 0;
 }
 
-HttpReply HttpConnection::request(const std::string& method, const std::string& path, const std::string& headers) {
-  const std::string request = method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n";
-  if (::send(fd_, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) {
+void HttpConnection::send(const std::string& bytes) {
+  if (::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size())) {
     fail_errno("send the request");
   }
+}
+
+bool HttpConnection::wait_for(const std::string& words) {
+  while (received_.find(words) == std::string::npos) {
+    if (!read_more()) return false;
+  }
+  return true;
+}
+
+HttpReply HttpConnection::request(const std::string& method, const std::string& path, const std::string& headers) {
+  const std::string request = method + " " + path + " HTTP/1.1\r\nHost: localhost\r\n" + headers + "\r\n";
+  send(request);
   std::size_t end = 0;
   while ((end = received_.find("\r\n\r\n")) == std::string::npos) {
     if (!read_more()) throw std::runtime_error("the connection ended before the reply's head: " + received_);

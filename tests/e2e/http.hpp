@@ -26,6 +26,10 @@ class HttpConnection {
   /// `headers` are whole lines, each with its CRLF.
   HttpReply request(const std::string& method, const std::string& path, const std::string& headers = {});
 
+  /// Sends bytes as they are, and waits until these words have come back; false when the connection ends first.
+  void send(const std::string& bytes);
+  bool wait_for(const std::string& words);
+
  private:
   bool read_more();
 

@@ -26,28 +26,38 @@ struct Variant {
   const char* fsync{"interval"};
   bool ordered{true};
   bool rotate{false};
-  bool shards{false};  // ten files instead of three in the second sink, of which three may be open
+  bool chain{false};     // three pipelines joined by topics in place of one
+  bool by_level{false};  // sinks whose queues go by level
+  bool shards{false};    // ten files instead of three in the second sink, of which three may be open
 };
+
+std::string stages_of(const Variant& variant) {
+  const std::string enrich = std::string("{enrich: ") + variant.enrich + "}";
+  if (variant.by_level) return "stages: [{parse: json}, " + enrich + "]\n";  // two levels, so that some overtake
+  if (!variant.chain) return "stages: [{parse: json}, {level: info}, " + enrich + "]\n";
+  return "pipelines:\n"
+         "  read: {sources: app, stages: [{parse: json}, {level: info}], publish: 'lines.{svc}.{level}'}\n"
+         "  whole: {subscribe: '#', stages: [" +
+         enrich +
+         "], sinks: all}\n"
+         "  services: {subscribe: ['lines.*.info', 'lines.*.warn', 'lines.*.error'], stages: [" +
+         enrich + "], sinks: split}\n";
+}
 
 std::string config_of(const TempDir& dir, const Variant& variant, const std::string& interval = "5ms") {
   return "state_dir: " + (dir / "state").string() + "\ncheckpoint_interval: " + interval +
          "\nsources:\n"
          "  app: {type: file, include: '" +
-         (dir / "app.log").string() + (variant.rotate ? "*" : "") +
-         "', discovery_interval: 50ms}\n"
-         "stages:\n"
-         "  - parse: json\n"
-         "  - level: info\n"
-         "  - enrich: " +
-         variant.enrich +
-         "\n"
+         (dir / "app.log").string() + (variant.rotate ? "*" : "") + "', discovery_interval: 50ms}\n" +
+         stages_of(variant) +
          "sinks:\n"
          "  all: {type: file, path: " +
          (dir / "all.log").string() + ", fsync: " + variant.fsync +
+         (variant.by_level ? ", queue: {priority: level}" : "") +
          "}\n"
          "  split: {type: file, path: '" +
          (dir / (variant.shards ? "by-{shard}.log" : "by-{svc}.log")).string() + "', fsync: " + variant.fsync +
-         (variant.shards ? ", max_open_files: 3" : "") + "}\n";
+         (variant.by_level ? ", queue: {priority: level}" : "") + (variant.shards ? ", max_open_files: 3" : "") + "}\n";
 }
 
 std::uintmax_t bytes_in(const std::filesystem::path& directory) {
@@ -114,7 +124,10 @@ std::vector<std::vector<std::string>> streams_of(const GrowingFile& log, const V
   std::vector<std::vector<std::string>> streams;
   for (std::size_t i = 0; i + 1 < ends.size(); ++i) {
     streams.push_back(log.lines(
-        [&](std::uint64_t n) { return n >= ends[i] && n < ends[i + 1] && !is_debug(n) && keep(n); }, enriched_line));
+        [&](std::uint64_t n) {
+          return n >= ends[i] && n < ends[i + 1] && (variant.by_level || !is_debug(n)) && keep(n);
+        },
+        enriched_line));
   }
   if (variant.ordered) return streams;
   std::vector<std::vector<std::string>> single;
@@ -234,6 +247,15 @@ TEST_CASE("kill: thirty times with the input rotated meanwhile, nothing is lost 
 
 TEST_CASE("kill: twenty times with more output files than may be open, nothing is lost, doubled or reordered") {
   kill_again_and_again({.name = "ten files, three open", .seed = 20255, .kills = 20, .shards = true});
+}
+
+TEST_CASE(
+    "kill: thirty times, pipelines joined by topics, nothing is lost, doubled or reordered at the end of the chain") {
+  kill_again_and_again({.name = "a chain of pipelines", .seed = 20256, .kills = 30, .chain = true});
+}
+
+TEST_CASE("kill: thirty times with queues that go by level, nothing is lost or doubled") {
+  kill_again_and_again({.name = "queues by level", .seed = 20257, .kills = 30, .ordered = false, .by_level = true});
 }
 
 TEST_CASE("kill: before the first checkpoint, whatever the start had got to") {

@@ -42,6 +42,7 @@ const std::vector<std::pair<std::string, std::string>> kThirdParty{
     {"xxhash.h", "delivery"},
     {"CLI/", "daemon"},
     {"microhttpd.h", "daemon"},
+    {"curl/curl.h", "delivery"},
     {"systemd/", "daemon"},
     {"doctest/", "tests"},
     {"benchmark/", "bench"},
