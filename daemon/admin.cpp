@@ -303,11 +303,12 @@ class Server final : public AdminServer {
     if (url == "/ready") return json(sources_.health->ready());
     if (url == "/health") return json(sources_.health->health());
     if (url == "/api/v1/status") return {200, "application/json", sources_.status_json()};
+    if (url == "/api/v1/workers") return {200, "application/json", sources_.workers_json()};
     if (url == "/")
       return {200, "text/plain; charset=utf-8",
-              "logpipe: /metrics /live /ready /health /api/v1/status /api/v1/tap?pattern=%23\n"};
+              "logpipe: /metrics /live /ready /health /api/v1/status /api/v1/workers /api/v1/tap?pattern=%23\n"};
     return {404, "text/plain; charset=utf-8",
-            "not found; try /metrics /live /ready /health /api/v1/status /api/v1/tap\n"};
+            "not found; try /metrics /live /ready /health /api/v1/status /api/v1/workers /api/v1/tap\n"};
   }
 
   static Reply json(HealthReply reply) {

@@ -108,7 +108,8 @@ class Daemon {
   Status start_admin() {
     if (!settings_.admin) return {};
     taps_.emplace(topics_, metrics_);
-    AdminSources sources{&metrics_, &health_, [this] { return snapshot().to_json(); }, &*taps_};
+    AdminSources sources{&metrics_, &health_, [this] { return snapshot().to_json(); },
+                         [this] { return board_.to_json(); }, &*taps_};
     auto server = AdminServer::start({settings_.admin->listen, settings_.admin->socket.string()}, std::move(sources));
     if (!server) return fail(server.error());
     admin_ = std::move(*server);
@@ -153,7 +154,7 @@ class Daemon {
       }
       auto [run, cancel_run] = with_cancel(Context::background());
       auto [intake, cancel_intake] = with_cancel(run);
-      Graph graph(std::move(*plan), {&blocks_, &metrics_, &health_, ledger.get(), &topics_});
+      Graph graph(std::move(*plan), {&blocks_, &metrics_, &health_, ledger.get(), &topics_, &board_});
       control_.begin_generation(cancel_intake, cancel_run, settings_.drain_timeout);
       health_.set_phase(Phase::running);
       control_.announce_ready();
@@ -287,6 +288,7 @@ class Daemon {
   const RunRequest request_;
   MetricsRegistry metrics_;
   HealthTable health_;
+  WorkerBoard board_{metrics_};
   BlockPool blocks_;
   TopicHub topics_;
   Control control_;

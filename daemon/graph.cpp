@@ -151,6 +151,11 @@ class Wiring {
     for (const std::size_t sink : part.sinks) emitter.add_output(queues_[sink].clone());
     WorkerPoolOptions options = part.pool;
     options.name = name_in(part, "worker");
+    PoolHooks<BlockRef> hooks;
+    if (services_.board != nullptr) {
+      options.stats = services_.board->begin(part.name);
+      hooks.label = [plan = &plan_](const BlockRef& block) { return plan->source_name(block->source); };
+    }
     run_worker_pool<BlockRef>(
         group, std::move(inputs_[index].receiver), context_.run, options,
         [this_plan = &plan_, index, services = services_, name = options.name, run = context_.run](std::size_t worker) {
@@ -160,7 +165,8 @@ class Wiring {
         // The ends of the subscriptions die with the emitter, behind the last block it publishes.
         [emit = std::move(emitter), run = context_.run, ends = std::move(ends_[index])](Processed&& processed) mutable {
           return emit(std::move(processed), run);
-        });
+        },
+        std::move(hooks));
   }
 
   void spawn_subscriptions(TaskGroup& group) {

@@ -4,6 +4,7 @@
 #include "channel/result.hpp"
 #include "daemon/plan.hpp"
 #include "daemon/topic_hub.hpp"
+#include "daemon/worker_board.hpp"
 #include "telemetry/health.hpp"
 #include "telemetry/ledger.hpp"
 #include "telemetry/metrics.hpp"
@@ -17,6 +18,7 @@ struct GraphServices {
   HealthTable* health{nullptr};
   Ledger* ledger{nullptr};
   TopicHub* topics{nullptr};
+  WorkerBoard* board{nullptr};  ///< null: nobody wants to know what the workers do
 };
 
 /// In the ledger of a pipeline that publishes, its topics are one more sink, of this name.

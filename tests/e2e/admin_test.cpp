@@ -288,3 +288,40 @@ TEST_CASE("admin: a port that is taken is status 74 and named") {
   CHECK(contains(result.err, daemon.address));
   CHECK(contains(result.err, "Address already in use"));
 }
+
+TEST_CASE("workers: the endpoint shows how many there are and what each has in hand") {
+  TempDir dir;
+  std::string lines;
+  for (int n = 0; n < 1000; ++n) lines += "{\"level\":\"info\",\"n\":" + std::to_string(n) + "}\n";
+  write_file(dir / "app.log", lines);
+  write_file(dir / "p.yaml", R"(
+admin: {listen: 127.0.0.1:0}
+sources:
+  app: {type: file, include: app.log}
+stages:
+  - enrich: {workers: 2, set: {a: 1}}
+  - throttle: {rate: 1/h}
+sinks:
+  out: {type: file, path: out.log}
+)");
+  Process::Options options;
+  options.arguments = {"--config", "p.yaml"};
+  options.directory = dir.path();
+  Process process(options);
+  const std::string address = admin_address(process);
+  // The throttle holds the first block back, so one worker has it in hand for as long as it likes.
+  Json main;
+  CHECK(wait_until(dir.path(), [&] {
+    main = Json::parse(http_get(address, "/api/v1/workers"))["pipelines"].items.at(0);
+    for (const Json& worker : main["each"].items) {
+      if (worker["in_progress"]["label"].text == "app") return true;
+    }
+    return false;
+  }));
+  CHECK(main["name"].text == "main");
+  CHECK(main["workers"].number == 2);
+  CHECK(main["max"].number == 2);
+  process.signal(SIGTERM);
+  process.signal(SIGINT);
+  process.wait();
+}
