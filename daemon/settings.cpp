@@ -346,6 +346,7 @@ void size_pool(Settings::PipelineSettings& pipeline) {
     if (!stage.plan) continue;
     if (const std::optional<PoolRequest> request = stage.plan->pool()) {
       pipeline.pool.workers = std::max(pipeline.pool.workers, request->workers);
+      pipeline.pool.min_workers = std::max(pipeline.pool.min_workers, request->min_workers);
       if (request->order == Order::none) pipeline.pool.order = Order::none;
     }
   }

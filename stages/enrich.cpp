@@ -149,6 +149,59 @@ std::string print(config::Tag<LookupFields>, const LookupFields& fields) {
   return text + "}";
 }
 
+namespace {
+
+/// The long form of WorkerCount.
+struct WorkerRange {
+  std::uint32_t min{0};
+  std::uint32_t max{0};
+};
+const config::Schema<WorkerRange>& schema_of(config::Tag<WorkerRange>) {
+  static const auto schema =
+      config::Schema<WorkerRange>("Workers")
+          .required("min", &WorkerRange::min, "Threads that are always there.")
+          .range(std::uint32_t{1}, WorkerCount::kMost)
+          .required("max", &WorkerRange::max, "Threads while there is much to do.")
+          .range(std::uint32_t{1}, WorkerCount::kMost)
+          .verify_with([](const WorkerRange& range, config::Decoder& decoder) {
+            if (range.min <= range.max || range.max == 0) return;
+            decoder.error_at("min", "expected no more than max, which is " + std::to_string(range.max),
+                             "min threads are always there, up to max while there is much to do",
+                             config::Code::conflict);
+          });
+  return schema;
+}
+
+}  // namespace
+
+bool decode(config::Decoder& decoder, WorkerCount& out) {
+  out = {};
+  if (decoder.node().is_map()) {
+    WorkerRange range;
+    if (!decoder.into(range)) return false;
+    out = {range.min, range.max};
+    return true;
+  }
+  if (decoder.node().is_sequence()) return decoder.expected("a number, or a map of min and max");
+  std::uint32_t count = 0;
+  if (!decoder.into(count)) return false;
+  if (count < 1 || count > WorkerCount::kMost) {
+    return decoder.expected("a value from 1 to " + std::to_string(WorkerCount::kMost), {}, config::Code::out_of_range);
+  }
+  out = {count, count};
+  return true;
+}
+
+config::TypeInfo describe(config::Tag<WorkerCount>) {
+  return {.kind = config::TypeInfo::Kind::any, .name = "integer, or map of `min` and `max`"};
+}
+
+std::string print(config::Tag<WorkerCount>, const WorkerCount& count) {
+  if (count.max == 0) return {};
+  if (count.min == count.max) return std::to_string(count.max);
+  return "{min: " + std::to_string(count.min) + ", max: " + std::to_string(count.max) + "}";
+}
+
 const config::Schema<LookupOptions>& schema_of(config::Tag<LookupOptions>) {
   static const auto schema =
       config::Schema<LookupOptions>("Lookup")
@@ -169,8 +222,8 @@ const config::Schema<EnrichOptions>& schema_of(config::Tag<EnrichOptions>) {
   static const auto schema =
       config::Schema<EnrichOptions>("Enrich")
           .optional("workers", &EnrichOptions::workers,
-                    "Threads of the pool that the pipeline runs on; by default the daemon decides.")
-          .range(std::uint32_t{1}, std::uint32_t{256})
+                    "Threads of the pool that the pipeline runs on, from 1 to 256; by default the daemon decides. With "
+                    "`{min: 1, max: 8}` as many as the load asks for.")
           .optional("order", &EnrichOptions::order, "The order in which the pool hands batches on.")
           .optional("set", &EnrichOptions::set,
                     "Fields to set on every event. Numbers, `true`, `false` and `null` without quotes keep their type.")

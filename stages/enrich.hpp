@@ -37,8 +37,18 @@ struct LookupOptions {
 };
 const config::Schema<LookupOptions>& schema_of(config::Tag<LookupOptions>);
 
+/// `4`, or `{min: 1, max: 8}` for a pool that follows its load.
+struct WorkerCount {
+  static constexpr std::uint32_t kMost = 256;
+  std::uint32_t min{0};
+  std::uint32_t max{0};  ///< 0: nothing was said
+};
+bool decode(config::Decoder& decoder, WorkerCount& out);
+config::TypeInfo describe(config::Tag<WorkerCount>);
+std::string print(config::Tag<WorkerCount>, const WorkerCount& count);
+
 struct EnrichOptions {
-  std::optional<std::uint32_t> workers;
+  WorkerCount workers;
   Order order{Order::source};
   std::vector<config::Named<JsonScalar>> set;
   std::vector<LookupOptions> lookup;

@@ -17,8 +17,8 @@ template <class Options>
 using MakeStage = std::unique_ptr<Stage> (*)(const Options&, const StageServices&);
 
 std::optional<PoolRequest> pool_of(const EnrichOptions& options) {
-  if (!options.workers && options.order == Order::source) return std::nullopt;
-  return PoolRequest{options.workers.value_or(0), options.order};
+  if (options.workers.max == 0 && options.order == Order::source) return std::nullopt;
+  return PoolRequest{options.workers.max, options.workers.min, options.order};
 }
 template <class Options>
 std::optional<PoolRequest> pool_of(const Options&) {

@@ -15,7 +15,8 @@ namespace logpipe {
 
 /// What a stage wants of the pool of workers that its pipeline runs on.
 struct PoolRequest {
-  std::size_t workers{0};
+  std::size_t workers{0};      ///< at most; 0: the daemon decides
+  std::size_t min_workers{0};  ///< at least; less than `workers` where the pool may follow its load
   Order order{Order::source};
 };
 

@@ -66,11 +66,36 @@ TEST_CASE("enrich: the pool is asked for only when something was said") {
   const auto workers = test::Decoded("stages: [{enrich: {workers: 4}}]").plans[0]->pool();
   REQUIRE(workers);
   CHECK(workers->workers == 4);
+  CHECK(workers->min_workers == 4);
   CHECK(workers->order == Order::source);
   const auto order = test::Decoded("stages: [{enrich: {order: none}}]").plans[0]->pool();
   REQUIRE(order);
   CHECK(order->workers == 0);
   CHECK(order->order == Order::none);
+}
+
+TEST_CASE("enrich: workers may be a range that the pool moves in") {
+  const auto range = test::Decoded("stages: [{enrich: {workers: {min: 2, max: 8}}}]").plans[0]->pool();
+  REQUIRE(range);
+  CHECK(range->workers == 8);
+  CHECK(range->min_workers == 2);
+  CHECK(test::findings("stages: [{enrich: {workers: {min: 3, max: 3}}}]").empty());
+  CHECK(test::findings("stages: [{enrich: {workers: {min: 9, max: 8}}}]") ==
+        "1:35 LP0106 stages[0].enrich.workers.min: expected no more than max, which is 8 | min threads are always "
+        "there, up to max while there is much to do\n");
+  CHECK(test::findings("stages: [{enrich: {workers: {min: 1}}}]") ==
+        "1:20 LP0102 stages[0].enrich.workers: missing option \"max\" | Threads while there is much to do.\n");
+  CHECK(test::findings("stages: [{enrich: {workers: {min: 0, max: 257}}}]") ==
+        "1:35 LP0104 stages[0].enrich.workers.min: expected a value from 1 to 256, got \"0\"\n1:43 LP0104 "
+        "stages[0].enrich.workers.max: expected a value from 1 to 256, got \"257\"\n");
+  CHECK(test::findings("stages: [{enrich: {workers: 257}}]") ==
+        "1:29 LP0104 stages[0].enrich.workers: expected a value from 1 to 256, got \"257\"\n");
+  CHECK(test::findings("stages: [{enrich: {workers: [1, 8]}}]") ==
+        "1:29 LP0103 stages[0].enrich.workers: expected a number, or a map of min and max, got a list\n");
+  CHECK(test::findings("stages: [{enrich: {workers: {min: 1, max: 2, most: 3}}}]") ==
+        "1:46 LP0101 stages[0].enrich.workers.most: unknown option | known: min, max\n");
+  CHECK(test::findings("stages: [{enrich: {workers: many}}]") ==
+        "1:29 LP0103 stages[0].enrich.workers: expected a whole number, got \"many\"\n");
 }
 
 TEST_CASE("enrich: several workers may apply one stage at once") {
