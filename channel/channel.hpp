@@ -160,7 +160,7 @@ class ChannelCore {
   }
 
   bool closed_to_senders() const noexcept { return receivers_.load() == 0; }
-  bool receiver_waiting() const noexcept { return items_.waiters() > 0 && ready_.load() == 0; }
+  bool receiver_waiting() const noexcept { return items_.somebody_waits() && ready_.load() == 0; }
   const std::shared_ptr<ChannelStats>& stats() const noexcept { return stats_; }
 
   Storage<T>& storage() noexcept { return storage_; }
@@ -250,6 +250,10 @@ class ChannelCore {
   }
 
   SendStatus wait_for_room(Load load, const Context& ctx, std::optional<SteadyTime> deadline) {
+    const auto more = [&] { return room_left(); };
+    if (room_.give_way(
+            ctx, [&] { return try_reserve(load); }, more))
+      return SendStatus::sent;
     SendStatus status = SendStatus::sent;
     stats_->begin_blocked();
     const WaitEnd end = room_.wait(
@@ -263,7 +267,7 @@ class ChannelCore {
           offer_made();
           return false;
         },
-        [&] { return room_left(); });
+        more, true);
     stats_->end_blocked();
     if (end == WaitEnd::aborted) status = SendStatus::aborted;
     if (end == WaitEnd::timeout) status = SendStatus::timeout;
@@ -272,6 +276,10 @@ class ChannelCore {
   }
 
   RecvStatus wait_for_item(const Context& ctx, std::optional<SteadyTime> deadline) {
+    const auto more = [&] { return items_left(); };
+    if (items_.give_way(
+            ctx, [&] { return try_claim(); }, more))
+      return RecvStatus::received;
     RecvStatus status = RecvStatus::received;
     const WaitEnd end = items_.wait(
         ctx, deadline,
@@ -281,7 +289,7 @@ class ChannelCore {
           if (no_senders) status = RecvStatus::closed;
           return no_senders;
         },
-        [&] { return items_left(); });
+        more, true);
     if (end == WaitEnd::aborted) return RecvStatus::aborted;
     if (end == WaitEnd::timeout) return RecvStatus::timeout;
     return status;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -39,14 +40,27 @@ class ChannelStats {
   [[nodiscard]] double blocked_seconds() const;
 
   // For the channel itself.
-  bool try_reserve(Load load) noexcept;  ///< takes the room if both fit, or if the channel is empty
-  void release(Load load) noexcept;
+  /// Takes the room if both fit, or if the channel is empty.
+  bool try_reserve(Load load) noexcept {
+    std::uint64_t used = used_.load();
+    for (;;) {
+      const std::size_t items_now = used >> kItemsShift;
+      const std::size_t bytes_now = used & kBytesMax;
+      const bool fits = load.items <= capacity_.items && items_now <= capacity_.items - load.items &&
+                        load.bytes <= capacity_.bytes && bytes_now <= capacity_.bytes - load.bytes;
+      if (!fits && items_now > 0) return false;
+      if (used_.compare_exchange_weak(used, used + packed(load))) return true;
+    }
+  }
+  void release(Load load) noexcept { used_.fetch_sub(packed(load)); }
   void begin_blocked();
   void end_blocked();
 
  private:
   static constexpr int kItemsShift = 40;
-  static std::uint64_t packed(Load load) noexcept;
+  static std::uint64_t packed(Load load) noexcept {
+    return (std::uint64_t{std::min(load.items, kItemsMax)} << kItemsShift) + std::min(load.bytes, kBytesMax);
+  }
   const Capacity capacity_;
   // Items above, bytes below: one compare-and-swap decides on both bounds, so no half-taken room is ever given back.
   std::atomic<std::uint64_t> used_{0};

@@ -1,6 +1,7 @@
 #include "channel/wait_point.hpp"
 
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +40,10 @@ void Parker::sleep(std::optional<SteadyTime> until) noexcept {
 
 void Parker::wake(std::atomic<std::uint32_t>* word) noexcept {
   futex(word, FUTEX_WAKE_BITSET, 1, nullptr);
+}
+
+void WaitPoint::yield() noexcept {
+  ::sched_yield();
 }
 
 void WaitPoint::enlist(Entry& entry, Parker& parker) noexcept {

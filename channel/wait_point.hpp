@@ -82,8 +82,10 @@ class WaitPoint {
   /// Blocks until `attempt()` returns true, the context ends or the deadline passes, looked at in the order context,
   /// attempt, deadline. `attempt` runs on this thread, with no lock held. `more()` says whether another waiter
   /// might succeed now; it is asked when this one leaves after it was woken.
+  /// `hands_on`: it is also asked if this one was not woken, as after `give_way`.
   template <class Attempt, class More>
-  WaitEnd wait(const Context& ctx, std::optional<SteadyTime> deadline, Attempt attempt, More more) {
+  WaitEnd wait(const Context& ctx, std::optional<SteadyTime> deadline, Attempt attempt, More more,
+               bool hands_on = false) {
     std::optional<SteadyTime> wake_at = ctx.deadline();
     if (deadline && (!wake_at || *deadline < *wake_at)) wake_at = deadline;
     Parker parker;
@@ -106,7 +108,7 @@ class WaitPoint {
       parker.reset();
       entry.acknowledge();
     }
-    if (dismiss(entry) && more()) wake_one();
+    if ((dismiss(entry) || hands_on) && more()) wake_one();
     return end;
   }
   /// The same where nobody knows whether there is more: the next waiter looks for itself.
@@ -115,14 +117,34 @@ class WaitPoint {
     return wait(ctx, deadline, std::move(attempt), [] { return true; });
   }
 
+  /// True when `attempt()` succeeded while the processor was offered to others. If not, `wait` has to follow, with
+  /// `hands_on`: others may not have been woken because of this thread.
+  template <class Attempt, class More>
+  bool give_way(const Context& ctx, Attempt attempt, More more) {
+    if (giving_way_.load() >= kGivingWayMax) return false;
+    giving_way_.fetch_add(1);
+    const SteadyTime begin = std::chrono::steady_clock::now();
+    bool done = false;
+    for (int i = 0; i < kGiveWayTimes && !ctx.done(); ++i) {
+      yield();
+      done = attempt();
+      if (done || std::chrono::steady_clock::now() - begin > kGiveWayLongest) break;
+    }
+    giving_way_.fetch_sub(1);
+    if (done && more()) wake_one();
+    return done;
+  }
+
   void wake_one() noexcept {
-    if (waiters_.load() == 0 || pending_.load() != 0) return;
+    if (waiters_.load() == 0 || pending_.load() != 0 || giving_way_.load() != 0) return;
     wake_first();
   }
   void wake_all() noexcept {
     if (waiters_.load() == 0) return;
     wake_each();
   }
+  /// Asleep or giving way.
+  [[nodiscard]] bool somebody_waits() const noexcept { return waiters_.load() > 0 || giving_way_.load() > 0; }
   /// How many threads are in the list right now.
   [[nodiscard]] int waiters() const noexcept { return waiters_.load(); }
 
@@ -132,12 +154,19 @@ class WaitPoint {
   bool dismiss(Entry& entry) noexcept;
 
  private:
+  static constexpr int kGivingWayMax = 4;
+  static constexpr int kGiveWayTimes = 4;
+  /// The processor was long somebody else's, so it is not idle: sleep.
+  static constexpr std::chrono::microseconds kGiveWayLongest{50};
+
+  static void yield() noexcept;
   void wake_first() noexcept;
   void wake_each() noexcept;
   void mark(Entry& entry) noexcept LOGPIPE_REQUIRES(mutex_);
 
   std::atomic<int> waiters_{0};
   std::atomic<int> pending_{0};  // entries woken that have not tried since
+  std::atomic<int> giving_way_{0};
   Mutex mutex_;
   Entry* first_ LOGPIPE_GUARDED_BY(mutex_){nullptr};  // the longest waiting
   Entry* last_ LOGPIPE_GUARDED_BY(mutex_){nullptr};

@@ -1,5 +1,5 @@
 // Hand-over through a bounded queue from P producers to C consumers, beside two queues anybody would try first.
-// See queues.hpp; scripts/bench_channels.py runs this beside a Go program of the same shape.
+// See queues.hpp; bench/channel/compare.py runs this beside a Go program of the same shape.
 #include <benchmark/benchmark.h>
 
 #include <cstddef>

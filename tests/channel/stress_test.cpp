@@ -14,6 +14,7 @@
 #include "channel/merge.hpp"
 #include "channel/task_group.hpp"
 #include "channel/worker_pool.hpp"
+#include "tests/channel/support.hpp"
 
 using namespace logpipe;
 
@@ -182,6 +183,46 @@ TEST_CASE(
     CHECK(sent.load() == received.load() + inside);
     CHECK(alive.load() == 0);
   }
+}
+
+TEST_CASE("stress: sixty-four producers and sixty-four consumers, every item accounted for, and no thread left") {
+  std::thread([] {}).join();  // a sanitizer's own thread comes with the first one
+  const std::size_t threads_before = testing::thread_count();
+  const std::size_t descriptors_before = testing::descriptor_count();
+  for (const std::size_t capacity : {8U, 0U}) {
+    CAPTURE(capacity);
+    constexpr int kEach = kItems / 8;
+    std::atomic<std::int64_t> alive{0};
+    std::atomic<std::int64_t> received{0};
+    std::atomic<std::int64_t> sum{0};
+    {
+      TaskGroup group(Context::background());
+      auto [sender, receiver] = make_channel<Item>(capacity);
+      for (int p = 0; p < 64; ++p) {
+        group.spawn("producer", [&, p, tx = sender.clone(), ctx = group.context()]() mutable -> Status {
+          for (int i = 0; i < kEach; ++i) {
+            if (tx.send(Item(alive, p, i), ctx) != SendStatus::sent) return fail(ErrorKind::internal, "not sent");
+          }
+          return {};
+        });
+        group.spawn("consumer", [&, rx = receiver.clone(), ctx = group.context()]() mutable {
+          while (auto item = rx.recv(ctx)) {
+            received.fetch_add(1);
+            sum.fetch_add(item->producer * kEach + item->number);
+          }
+        });
+      }
+      sender = {};
+      receiver = {};
+      CHECK(group.wait().has_value());
+    }
+    constexpr std::int64_t kTotal = 64 * kEach;
+    CHECK(received.load() == kTotal);
+    CHECK(sum.load() == kTotal * (kTotal - 1) / 2);
+    CHECK(alive.load() == 0);
+  }
+  CHECK(testing::descriptor_count() == descriptors_before);
+  testing::await([&] { return testing::thread_count() <= threads_before; });
 }
 
 TEST_CASE("stress: pools behind pools behind a merge keep every source's order") {
