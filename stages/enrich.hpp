@@ -10,6 +10,7 @@
 #include "channel/worker_pool.hpp"
 #include "config/schema.hpp"
 #include "event/fields.hpp"
+#include "stages/lookup_service.hpp"
 #include "stages/lookup_table.hpp"
 #include "stages/option_types.hpp"
 #include "stages/stage.hpp"
@@ -25,8 +26,8 @@ bool decode(config::Decoder& decoder, LookupFields& out);
 config::TypeInfo describe(config::Tag<LookupFields>);
 std::string print(config::Tag<LookupFields>, const LookupFields& fields);
 
-/// One table, and how it is used.
-struct LookupOptions {
+/// One table or service, and how it is used.
+struct LookupOptions : ServiceOptions {
   config::Located<std::filesystem::path> file;
   FieldPath key;
   std::optional<std::string> column;

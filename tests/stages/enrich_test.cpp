@@ -163,7 +163,5 @@ TEST_CASE("enrich: a wrong configuration is told with its place") {
   CHECK(test::findings("stages:\n  - enrich:\n      lookup:\n        - {file: " + file + ", key: other}\n") ==
         "4:18 LP0501 stages[0].enrich.lookup[0].file: " + file + ", line 1: no column \"other\" in the header\n");
   CHECK(test::findings("stages:\n  - enrich:\n      lookup:\n        - {key: k}\n") ==
-        "4:11 LP0102 stages[0].enrich.lookup[0]: missing option \"file\" | The table: a `.csv` file with a header "
-        "line, or a "
-        "`.json` file.\n");
+        "4:11 LP0102 stages[0].enrich.lookup[0]: expected `file` or `service`\n");
 }
