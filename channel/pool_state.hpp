@@ -19,6 +19,7 @@
 #include "channel/caught.hpp"
 #include "channel/channel.hpp"
 #include "channel/key_turns.hpp"
+#include "channel/merge.hpp"
 #include "channel/mutex.hpp"
 #include "channel/pool_options.hpp"
 #include "channel/task_group.hpp"
@@ -54,7 +55,7 @@ class PoolState {
   };
 
  public:
-  PoolState(Receiver<In> in, const Context& run, const WorkerPoolOptions& options, PoolHooks<In> hooks, Emit emit,
+  PoolState(Merged<In> in, const Context& run, const WorkerPoolOptions& options, PoolHooks<In> hooks, Emit emit,
             OnDone on_done)
       : scope_(with_cancel(run)),
         name_(options.name),
@@ -62,7 +63,7 @@ class PoolState {
         keep_going_(options.on_failure == OnFailure::keep_going),
         hooks_(std::move(hooks)),
         stats_(options.stats),
-        queue_(in.stats()),
+        queues_(in.stats()),
         in_(std::move(in)),
         nudge_(with_cancel(scope_.context)),
         slots_(std::max({options.ahead, options.workers, std::size_t{1}})),
@@ -104,7 +105,7 @@ class PoolState {
   /// The scaler's thread: does what it says until the pool ends. `grow()` starts a worker, false: there is no thread.
   template <class Grow>
   void scale(Grow grow) {
-    const std::function<std::size_t()> depth = [this] { return queue_->items(); };
+    const std::function<std::size_t()> depth = [this] { return waiting(); };
     for (;;) {
       const PoolScaler::Decision decision = scaler_->next(depth);
       switch (decision.step) {
@@ -202,11 +203,18 @@ class PoolState {
       if (scaler_->sent_home()) return std::nullopt;
     }
     if (status == RecvStatus::received) {
-      scaler_->took(waited, queue_->items());
+      scaler_->took(waited, waiting());
     } else {
       scaler_->left();
     }
     return status;
+  }
+
+  /// Items in all inputs. Any thread.
+  std::size_t waiting() const noexcept {
+    std::size_t items = 0;
+    for (const auto& queue : queues_) items += queue->items();
+    return items;
   }
 
   Intake went_home() {
@@ -320,11 +328,11 @@ class PoolState {
   const bool keep_going_;
   PoolHooks<In> hooks_;  // constant while there are members
   const std::shared_ptr<PoolStats> stats_;
-  const std::shared_ptr<const ChannelStats> queue_;
   std::optional<PoolScaler> scaler_;  // synchronises itself; there from the start or never
 
   Mutex intake_mutex_;
-  std::optional<Receiver<In>> in_;  // under intake_mutex_ while there are members
+  const std::vector<std::shared_ptr<const ChannelStats>> queues_;
+  std::optional<Merged<In>> in_;  // under intake_mutex_ while there are members
   std::uint64_t next_ticket_ LOGPIPE_GUARDED_BY(intake_mutex_){0};
   Mutex nudge_mutex_;
   Cancellable nudge_;  // written under both locks above, so either is enough to read it

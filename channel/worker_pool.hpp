@@ -34,7 +34,7 @@ namespace logpipe {
 /// Limits: a group with a limit needs room for `min_workers`, and one more if the pool scales; growth beyond is tried.
 template <class In, class MakeWorker, class Emit, class OnDone>
 requires std::invocable<OnDone&, Status>
-void run_worker_pool(TaskGroup& group, Receiver<In> in, const Context& run, const WorkerPoolOptions& options,
+void run_worker_pool(TaskGroup& group, Merged<In> in, const Context& run, const WorkerPoolOptions& options,
                      MakeWorker make_worker, Emit emit, OnDone on_done,
                      std::type_identity_t<PoolHooks<In>> hooks = {}) {
   using Worker = std::invoke_result_t<MakeWorker&, std::size_t>;
@@ -71,11 +71,27 @@ void run_worker_pool(TaskGroup& group, Receiver<In> in, const Context& run, cons
 
 /// The same without `on_done`.
 template <class In, class MakeWorker, class Emit>
-void run_worker_pool(TaskGroup& group, Receiver<In> in, const Context& run, const WorkerPoolOptions& options,
+void run_worker_pool(TaskGroup& group, Merged<In> in, const Context& run, const WorkerPoolOptions& options,
                      MakeWorker make_worker, Emit emit, std::type_identity_t<PoolHooks<In>> hooks = {}) {
   run_worker_pool(
       group, std::move(in), run, options, std::move(make_worker), std::move(emit), [](const Status&) noexcept {},
       std::move(hooks));
+}
+
+/// The same over one channel.
+template <class In, class MakeWorker, class Emit, class OnDone>
+requires std::invocable<OnDone&, Status>
+void run_worker_pool(TaskGroup& group, Receiver<In> in, const Context& run, const WorkerPoolOptions& options,
+                     MakeWorker make_worker, Emit emit, OnDone on_done,
+                     std::type_identity_t<PoolHooks<In>> hooks = {}) {
+  run_worker_pool(group, Merged<In>(std::move(in)), run, options, std::move(make_worker), std::move(emit),
+                  std::move(on_done), std::move(hooks));
+}
+template <class In, class MakeWorker, class Emit>
+void run_worker_pool(TaskGroup& group, Receiver<In> in, const Context& run, const WorkerPoolOptions& options,
+                     MakeWorker make_worker, Emit emit, std::type_identity_t<PoolHooks<In>> hooks = {}) {
+  run_worker_pool(group, Merged<In>(std::move(in)), run, options, std::move(make_worker), std::move(emit),
+                  std::move(hooks));
 }
 
 /// The composed form: `fn(In&&) -> Out` or Result<Out> on several threads, results in a channel of `output` capacity

@@ -76,27 +76,26 @@ std::string name_in(const Plan::PipelinePart& pipeline, const std::string& part)
 class Wiring {
  public:
   Wiring(const Plan& plan, const GraphServices& services, const RunContext& context, std::vector<Status>& sink_ends)
-      : plan_(plan), services_(services), context_(context), sink_ends_(sink_ends) {}
+      : plan_(plan), services_(services), context_(context), sink_ends_(sink_ends), inputs_(plan.pipelines.size()) {}
 
   Status spawn_all(TaskGroup& group) {
-    for (std::size_t i = 0; i < plan_.pipelines.size(); ++i) open_input(i);
     if (Status subscribed = subscribe(); !subscribed) return subscribed;
     open_sinks(group);
+    std::vector<std::vector<Sender<BlockRef>>> ways(plan_.sources.size());
+    for (std::size_t i = 0; i < plan_.pipelines.size(); ++i) {
+      for (const std::size_t source : plan_.pipelines[i].sources) ways[source].push_back(open_input(i));
+    }
+    for (auto& [pipeline, subscription] : subscriptions_) {
+      spawn_subscription(group, pipeline, std::move(subscription));
+    }
     for (std::size_t i = 0; i < plan_.pipelines.size(); ++i) spawn_workers(group, i);
-    spawn_subscriptions(group);
-    for (std::size_t i = 0; i < plan_.sources.size(); ++i) spawn_source(group, i);
-    // What is left of the sending ends, or no channel would ever close.
-    inputs_.clear();
-    queues_.clear();
+    for (std::size_t i = 0; i < plan_.sources.size(); ++i) spawn_source(group, i, std::move(ways[i]));
+    subscriptions_.clear();
+    queues_.clear();  // what is left of the sending ends, or no channel would ever close
     return {};
   }
 
  private:
-  struct Input {
-    Sender<BlockRef> sender;
-    Receiver<BlockRef> receiver;
-  };
-
   void watch(const std::string& component, const std::shared_ptr<const ChannelStats>& stats) {
     for (MetricCallback& callback : watch_queue(*services_.metrics, component, stats)) {
       callbacks_.push_back(std::move(callback));
@@ -119,10 +118,13 @@ class Wiring {
     }
   }
 
-  void open_input(std::size_t pipeline) {
+  /// One more way into a pipeline. Each has a channel of its own and the workers take from any of them, so that a busy
+  /// source does not keep the others waiting.
+  Sender<BlockRef> open_input(std::size_t pipeline) {
     auto [sender, receiver] = make_channel<BlockRef>(kBlocksAhead);
     watch(name_in(plan_.pipelines[pipeline], "workers"), receiver.stats());
-    inputs_.push_back({std::move(sender), std::move(receiver)});
+    inputs_[pipeline].push_back(std::move(receiver));
+    return std::move(sender);
   }
 
   Status subscribe() {
@@ -157,7 +159,7 @@ class Wiring {
       hooks.label = [plan = &plan_](const BlockRef& block) { return plan->source_name(block->source); };
     }
     run_worker_pool<BlockRef>(
-        group, std::move(inputs_[index].receiver), context_.run, options,
+        group, Merged<BlockRef>(std::move(inputs_[index])), context_.run, options,
         [this_plan = &plan_, index, services = services_, name = options.name, run = context_.run](std::size_t worker) {
           return BlockWorker(*this_plan, index, *services.pool, services.topics,
                              services.health->heartbeat(name + "-" + std::to_string(worker)), run);
@@ -169,34 +171,26 @@ class Wiring {
         std::move(hooks));
   }
 
-  void spawn_subscriptions(TaskGroup& group) {
-    for (auto& [pipeline, subscription] : subscriptions_) {
-      group.spawn("topics " + plan_.pipelines[pipeline].name,
-                  [sub = std::move(subscription), tx = inputs_[pipeline].sender.clone(),
-                   run = context_.run]() mutable -> Status {
-                    while (auto message = sub.recv(run)) {
-                      const SendStatus sent = tx.send(std::move(message->value), run);
-                      if (sent == SendStatus::closed) return {};  // the workers say why
-                      if (sent != SendStatus::sent) break;
-                    }
-                    if (run.done()) return fail(error_of(run));
-                    return {};
-                  });
-    }
-    subscriptions_.clear();
+  void spawn_subscription(TaskGroup& group, std::size_t pipeline, Subscription<BlockRef> subscription) {
+    group.spawn("topics " + plan_.pipelines[pipeline].name,
+                [sub = std::move(subscription), tx = open_input(pipeline), run = context_.run]() mutable -> Status {
+                  while (auto message = sub.recv(run)) {
+                    const SendStatus sent = tx.send(std::move(message->value), run);
+                    if (sent == SendStatus::closed) return {};  // the workers say why
+                    if (sent != SendStatus::sent) break;
+                  }
+                  if (run.done()) return fail(error_of(run));
+                  return {};
+                });
   }
 
-  void spawn_source(TaskGroup& group, std::size_t index) {
+  void spawn_source(TaskGroup& group, std::size_t index, std::vector<Sender<BlockRef>> ways) {
     const Plan::SourcePart& part = plan_.sources[index];
-    std::vector<TeeOutput<BlockRef>> outputs;
-    for (std::size_t i = 0; i < plan_.pipelines.size(); ++i) {
-      const std::vector<std::size_t>& sources = plan_.pipelines[i].sources;
-      if (std::find(sources.begin(), sources.end(), index) == sources.end()) continue;
-      outputs.push_back({.sender = inputs_[i].sender.clone()});
-    }
-    Sender<BlockRef> out = std::move(outputs.front().sender);
-    if (outputs.size() > 1) {
-      outputs.front().sender = std::move(out);
+    Sender<BlockRef> out = std::move(ways.front());
+    if (ways.size() > 1) {
+      std::vector<TeeOutput<BlockRef>> outputs(ways.size());
+      outputs[0].sender = std::move(out);
+      for (std::size_t i = 1; i < ways.size(); ++i) outputs[i].sender = std::move(ways[i]);
       auto [sender, receiver] = make_channel<BlockRef>(1);
       out = std::move(sender);
       group.spawn("tee " + part.name,
@@ -214,8 +208,8 @@ class Wiring {
   const RunContext& context_;
   std::vector<Status>& sink_ends_;
   std::vector<MetricCallback> callbacks_;
-  std::vector<Sender<Delivery>> queues_;  // by sink
-  std::vector<Input> inputs_;             // by pipeline
+  std::vector<Sender<Delivery>> queues_;                 // by sink
+  std::vector<std::vector<Receiver<BlockRef>>> inputs_;  // by pipeline
   std::vector<std::pair<std::size_t, Subscription<BlockRef>>> subscriptions_;
   std::vector<std::vector<std::shared_ptr<const LastPublisher>>> ends_;  // by publisher
 };
