@@ -132,6 +132,7 @@ class ChannelCore {
   // `select` waits for a sender that waits, and only then shows demand and stays for it: that sender can be a blocked
   // `send` or another `select`, which leaves its list before it shows demand elsewhere. So neither waits for the other.
   WaitPoint& send_point() noexcept { return room_; }
+  static Load need_of(const T& value) { return load_of(value); }
   WaitPoint& recv_point() noexcept { return rendezvous_ ? offers_ : items_; }
   bool rendezvous() const noexcept { return rendezvous_; }
   /// `try_recv` for a `select`, which may itself be waiting to send here.
@@ -147,16 +148,30 @@ class ChannelCore {
   }
   /// Rendezvous: a thread that can send waits; `own` of those waiting are the caller's.
   bool sender_offers(int own) const noexcept { return room_.waiters() > own; }
+  /// `try_send` for a `select`.
+  SendStatus send_selected(Producer& producer, T& value) {
+    const SendStatus status = try_send(producer, std::move(value));
+    if (status == SendStatus::full && uneven_) wake_for_room();
+    return status;
+  }
   void offer_made() noexcept {
     if (rendezvous_) offers_.wake_all();
   }
   void offer_withdrawn() noexcept {
     if (rendezvous_) items_.wake_all();  // somebody may be staying for this sender
   }
-  bool items_left() const noexcept { return ready_.load() > 0; }
-  bool room_left() const noexcept {
-    if (rendezvous_) return demand_.load() > 0;
-    return !uneven_ && stats_->items() < stats_->capacity().items;  // where uneven, all have been woken
+  /// Wakes a receiver, or a sender, if there is something for it.
+  void wake_for_items() noexcept {
+    if (ready_.load() > 0) items_.wake_one();
+  }
+  void wake_for_room() noexcept {
+    if (rendezvous_) {
+      if (demand_.load() > 0) room_.wake_one();
+    } else if (uneven_) {
+      room_.wake_fitting(stats_->room());
+    } else if (stats_->items() < stats_->capacity().items) {
+      room_.wake_one();
+    }
   }
 
   bool closed_to_senders() const noexcept { return receivers_.load() == 0; }
@@ -228,8 +243,7 @@ class ChannelCore {
       room_.wake_one();
     } else {
       stats_->release(load);
-      // Where values take unequal room the one woken may not fit where another does.
-      uneven_ ? room_.wake_all() : room_.wake_one();
+      wake_for_room();
     }
   }
 
@@ -250,9 +264,9 @@ class ChannelCore {
   }
 
   SendStatus wait_for_room(Load load, const Context& ctx, std::optional<SteadyTime> deadline) {
-    const auto more = [&] { return room_left(); };
+    const auto hand_on = [&] { wake_for_room(); };
     if (room_.give_way(
-            ctx, [&] { return try_reserve(load); }, more))
+            ctx, [&] { return try_reserve(load); }, hand_on))
       return SendStatus::sent;
     SendStatus status = SendStatus::sent;
     stats_->begin_blocked();
@@ -265,9 +279,10 @@ class ChannelCore {
           }
           if (try_reserve(load)) return true;
           offer_made();
+          if (uneven_) wake_for_room();  // what is too little for this one may do for another
           return false;
         },
-        more, true);
+        hand_on, true, load);
     stats_->end_blocked();
     if (end == WaitEnd::aborted) status = SendStatus::aborted;
     if (end == WaitEnd::timeout) status = SendStatus::timeout;
@@ -276,9 +291,9 @@ class ChannelCore {
   }
 
   RecvStatus wait_for_item(const Context& ctx, std::optional<SteadyTime> deadline) {
-    const auto more = [&] { return items_left(); };
+    const auto hand_on = [&] { wake_for_items(); };
     if (items_.give_way(
-            ctx, [&] { return try_claim(); }, more))
+            ctx, [&] { return try_claim(); }, hand_on))
       return RecvStatus::received;
     RecvStatus status = RecvStatus::received;
     const WaitEnd end = items_.wait(
@@ -289,7 +304,7 @@ class ChannelCore {
           if (no_senders) status = RecvStatus::closed;
           return no_senders;
         },
-        more, true);
+        hand_on, true);
     if (end == WaitEnd::aborted) return RecvStatus::aborted;
     if (end == WaitEnd::timeout) return RecvStatus::timeout;
     return status;

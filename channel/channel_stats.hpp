@@ -52,6 +52,15 @@ class ChannelStats {
       if (used_.compare_exchange_weak(used, used + packed(load))) return true;
     }
   }
+  /// Room at this moment; all there could be when the channel is empty, where anything fits.
+  [[nodiscard]] Load room() const noexcept {
+    const std::uint64_t used = used_.load();
+    const std::size_t items_now = used >> kItemsShift;
+    const std::size_t bytes_now = used & kBytesMax;
+    if (items_now == 0) return Load{kItemsMax, kBytesMax};
+    return Load{capacity_.items - std::min(capacity_.items, items_now),
+                capacity_.bytes - std::min(capacity_.bytes, bytes_now)};
+  }
   void release(Load load) noexcept { used_.fetch_sub(packed(load)); }
   void begin_blocked();
   void end_blocked();

@@ -66,7 +66,7 @@ void SelectScope::enlist(Parker& parker) noexcept {
   for (std::size_t i = 0; i < count_; ++i) {
     SelectCase& each = at(i);
     if (each.point() == nullptr || each.entry_.point() != nullptr) continue;
-    each.point()->enlist(each.entry_, parker);
+    each.point()->enlist(each.entry_, parker, each.need());
     each.enlisted();
   }
 }
@@ -76,7 +76,7 @@ void SelectScope::dismiss() noexcept {
     SelectCase& each = at(i);
     WaitPoint* const point = each.entry_.point();
     if (point == nullptr) continue;
-    if (point->dismiss(each.entry_) && each.more()) point->wake_one();
+    if (point->dismiss(each.entry_)) each.hand_on();
     each.dismissed();
   }
 }
@@ -86,7 +86,7 @@ void SelectScope::withdraw_offers() noexcept {
     SelectCase& each = at(i);
     WaitPoint* const point = each.entry_.point();
     if (point == nullptr || !each.rendezvous_sender()) continue;
-    if (point->dismiss(each.entry_) && each.more()) point->wake_one();
+    if (point->dismiss(each.entry_)) each.hand_on();
     each.dismissed();
     offers_withdrawn_ = true;
   }

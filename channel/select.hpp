@@ -57,7 +57,8 @@ class SelectCase {
   virtual bool attempt(SelectScope& scope, SelectStatus& status) = 0;
   /// Null for an empty end, a case that is never ready.
   virtual WaitPoint* point() const noexcept = 0;
-  virtual bool more() const noexcept = 0;
+  virtual void hand_on() noexcept = 0;
+  virtual Load need() const { return {}; }
   virtual void enlisted() noexcept {}
   virtual void dismissed() noexcept {}
   virtual bool rendezvous_sender() const noexcept { return false; }
@@ -118,7 +119,7 @@ class OnRecv final : public detail::SelectCase {
     }
   }
   detail::WaitPoint* point() const noexcept override { return core_ ? &core_->recv_point() : nullptr; }
-  bool more() const noexcept override { return core_->items_left(); }
+  void hand_on() noexcept override { core_->wake_for_items(); }
 
   detail::ChannelCore<T>* core_;
   Into* into_;
@@ -132,7 +133,7 @@ class OnSend final : public detail::SelectCase {
 
  private:
   bool attempt(detail::SelectScope&, SelectStatus& status) override {
-    switch (sender_->try_send(std::move(*value_))) {
+    switch (core_->send_selected(*sender_->producer_, *value_)) {
       case SendStatus::sent:
         status = SelectStatus::sent;
         return true;
@@ -144,7 +145,8 @@ class OnSend final : public detail::SelectCase {
     }
   }
   detail::WaitPoint* point() const noexcept override { return core_ ? &core_->send_point() : nullptr; }
-  bool more() const noexcept override { return core_->room_left(); }
+  void hand_on() noexcept override { core_->wake_for_room(); }
+  Load need() const override { return core_->need_of(*value_); }
   void enlisted() noexcept override { core_->offer_made(); }
   void dismissed() noexcept override { core_->offer_withdrawn(); }
   bool rendezvous_sender() const noexcept override { return core_->rendezvous(); }

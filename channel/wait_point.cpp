@@ -6,7 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <cerrno>
+#include <algorithm>
 
 #include "channel/assert.hpp"
 
@@ -46,11 +46,12 @@ void WaitPoint::yield() noexcept {
   ::sched_yield();
 }
 
-void WaitPoint::enlist(Entry& entry, Parker& parker) noexcept {
+void WaitPoint::enlist(Entry& entry, Parker& parker, Load need) noexcept {
   LOGPIPE_ASSERT(entry.point_ == nullptr);
   MutexLock lock(mutex_);
   entry.point_ = this;
   entry.parker_ = &parker;
+  entry.need_ = need;
   entry.was_told_ = false;
   entry.next_ = nullptr;
   entry.previous_ = last_;
@@ -95,6 +96,20 @@ void WaitPoint::wake_each() noexcept {
   MutexLock lock(mutex_);
   for (Entry* entry = first_; entry != nullptr; entry = entry->next_) {
     if (entry->parker_->told()) continue;
+    mark(*entry);
+    entry->parker_->tell_and_wake();
+  }
+}
+
+void WaitPoint::wake_each_fitting(Load free) noexcept {
+  MutexLock lock(mutex_);
+  for (Entry* entry = first_; entry != nullptr && free.items > 0; entry = entry->next_) {
+    const bool fits = entry->need_.items <= free.items && entry->need_.bytes <= free.bytes;
+    const bool woken = entry->told_.load();
+    if (!woken && (!fits || entry->parker_->told())) continue;
+    free.items -= std::min(free.items, entry->need_.items);
+    free.bytes -= std::min(free.bytes, entry->need_.bytes);
+    if (woken) continue;
     mark(*entry);
     entry->parker_->tell_and_wake();
   }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "channel/channel_stats.hpp"
 #include "channel/context.hpp"
 #include "channel/mutex.hpp"
 
@@ -69,6 +70,7 @@ class WaitPoint {
     friend class WaitPoint;
     WaitPoint* point_{nullptr};
     Parker* parker_{nullptr};
+    Load need_{};
     Entry* previous_{nullptr};
     Entry* next_{nullptr};
     std::atomic<bool> told_{false};  // counted in pending_
@@ -80,19 +82,19 @@ class WaitPoint {
   WaitPoint& operator=(const WaitPoint&) = delete;
 
   /// Blocks until `attempt()` returns true, the context ends or the deadline passes, looked at in the order context,
-  /// attempt, deadline. `attempt` runs on this thread, with no lock held. `more()` says whether another waiter
-  /// might succeed now; it is asked when this one leaves after it was woken.
-  /// `hands_on`: it is also asked if this one was not woken, as after `give_way`.
-  template <class Attempt, class More>
-  WaitEnd wait(const Context& ctx, std::optional<SteadyTime> deadline, Attempt attempt, More more,
-               bool hands_on = false) {
+  /// attempt, deadline. `attempt` runs on this thread, with no lock held. `hand_on()` wakes another waiter if one might
+  /// succeed now; it is called when this one leaves after it was woken.
+  /// `always`: also if this one was not woken, as after `give_way`. `need`: see wake_fitting.
+  template <class Attempt, class HandOn>
+  WaitEnd wait(const Context& ctx, std::optional<SteadyTime> deadline, Attempt attempt, HandOn hand_on,
+               bool always = false, Load need = {}) {
     std::optional<SteadyTime> wake_at = ctx.deadline();
     if (deadline && (!wake_at || *deadline < *wake_at)) wake_at = deadline;
     Parker parker;
     const CancelListener listener(
         ctx, [](void* told) noexcept { static_cast<Parker*>(told)->tell_and_wake(); }, &parker);
     Entry entry;
-    enlist(entry, parker);
+    enlist(entry, parker, need);
     WaitEnd end = WaitEnd::done;
     for (;;) {
       if (ctx.done()) {
@@ -108,19 +110,19 @@ class WaitPoint {
       parker.reset();
       entry.acknowledge();
     }
-    if ((dismiss(entry) || hands_on) && more()) wake_one();
+    if (dismiss(entry) || always) hand_on();
     return end;
   }
   /// The same where nobody knows whether there is more: the next waiter looks for itself.
   template <class Attempt>
   WaitEnd wait(const Context& ctx, std::optional<SteadyTime> deadline, Attempt attempt) {
-    return wait(ctx, deadline, std::move(attempt), [] { return true; });
+    return wait(ctx, deadline, std::move(attempt), [this] { wake_one(); });
   }
 
   /// True when `attempt()` succeeded while the processor was offered to others. If not, `wait` has to follow, with
-  /// `hands_on`: others may not have been woken because of this thread.
-  template <class Attempt, class More>
-  bool give_way(const Context& ctx, Attempt attempt, More more) {
+  /// `always`: others may not have been woken because of this thread.
+  template <class Attempt, class HandOn>
+  bool give_way(const Context& ctx, Attempt attempt, HandOn hand_on) {
     if (giving_way_.load() >= kGivingWayMax) return false;
     giving_way_.fetch_add(1);
     const SteadyTime begin = std::chrono::steady_clock::now();
@@ -131,13 +133,19 @@ class WaitPoint {
       if (done || std::chrono::steady_clock::now() - begin > kGiveWayLongest) break;
     }
     giving_way_.fetch_sub(1);
-    if (done && more()) wake_one();
+    if (done) hand_on();
     return done;
   }
 
   void wake_one() noexcept {
     if (waiters_.load() == 0 || pending_.load() != 0 || giving_way_.load() != 0) return;
     wake_first();
+  }
+  /// Where waiters need unequal amounts: wakes the longest waiting first, each that fits into what is `free` beside
+  /// those already woken. A waiter that then finds too little calls this again, for the sake of smaller ones.
+  void wake_fitting(Load free) noexcept {
+    if (waiters_.load() == 0 || giving_way_.load() != 0) return;
+    wake_each_fitting(free);
   }
   void wake_all() noexcept {
     if (waiters_.load() == 0) return;
@@ -149,7 +157,7 @@ class WaitPoint {
   [[nodiscard]] int waiters() const noexcept { return waiters_.load(); }
 
   // For `select`, which is in several lists at once.
-  void enlist(Entry& entry, Parker& parker) noexcept;
+  void enlist(Entry& entry, Parker& parker, Load need = {}) noexcept;
   /// True if the entry was woken since it was enlisted: then a wake-up may have to be handed on.
   bool dismiss(Entry& entry) noexcept;
 
@@ -162,6 +170,7 @@ class WaitPoint {
   static void yield() noexcept;
   void wake_first() noexcept;
   void wake_each() noexcept;
+  void wake_each_fitting(Load free) noexcept;
   void mark(Entry& entry) noexcept LOGPIPE_REQUIRES(mutex_);
 
   std::atomic<int> waiters_{0};

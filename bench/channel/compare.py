@@ -67,7 +67,7 @@ def main():
     go = go_numbers()
     print("| items/s, thousands | channel | mutex + condition | moodycamel | Go | channel / best of the C++ others |")
     print("| --- | ---: | ---: | ---: | ---: | ---: |")
-    for case, queues in rows.items():
+    for case, queues in sorted(rows.items(), key=lambda row: (row[0].split("/")[0] != "int", len(row[0].split("/")[2]), len(row[0]), row[0])):
         ours, *others = (queues[name] for name in QUEUES)
         cells = [f"{queues[name] / 1e3:,.0f}" for name in QUEUES]
         cells.append(f"{go[case] / 1e3:,.0f}" if case in go else "")

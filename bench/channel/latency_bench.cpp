@@ -49,13 +49,14 @@ void BM_WakeUp(benchmark::State& state) {
     Clock::time_point sent;
     while (out.pop(sent)) samples.push_back(micros(Clock::now() - sent));
   });
-  auto in = queue.in();
-  for (auto _ : state) {
-    pause();
-    in.push(Clock::now());
+  {
+    auto in = queue.in();
+    for (auto _ : state) {
+      pause();
+      in.push(Clock::now());
+    }
   }
   queue.close(1);
-  in = queue.in();
   receiver.join();
   report(state, samples);
 }

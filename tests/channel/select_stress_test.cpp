@@ -26,7 +26,58 @@ constexpr int kScale = 4;
 /// A box that knows whether it holds its number: what was moved from twice, or lost, shows.
 using Box = std::unique_ptr<std::uint64_t>;
 
+/// Takes as many bytes as it says.
+struct Sized {
+  std::size_t bytes{0};
+};
+std::size_t byte_size(const Sized& sized) {
+  return sized.bytes;
+}
+
 }  // namespace
+
+TEST_CASE("stress: senders of unequal sizes, plain and selecting, all get through a byte bound") {
+  const int items = 500 * kScale;
+  constexpr int kProducers = 10;
+  std::atomic<std::uint64_t> bytes_sent{0};
+  std::atomic<std::uint64_t> bytes_received{0};
+  std::atomic<int> received{0};
+  TaskGroup group(Context::background());
+  auto [a_tx, a_rx] = make_channel<Sized>({.items = 6, .bytes = 100});
+  auto [b_tx, b_rx] = make_channel<Sized>({.items = 6, .bytes = 100});
+  for (int p = 0; p < kProducers; ++p) {
+    group.spawn("producer", [&, p, ctx = group.context(), a = a_tx.clone(), b = b_tx.clone()]() mutable -> Status {
+      std::mt19937_64 random(static_cast<std::uint64_t>(p));
+      for (int i = 0; i < items; ++i) {
+        Sized item{random() % 130};  // some of them larger than the bound
+        bytes_sent.fetch_add(item.bytes);
+        const bool sent = p % 2 == 0 ? a.send(std::move(item), ctx) == SendStatus::sent
+                                     : select(ctx, on_send(a, item), on_send(b, item)).status == SelectStatus::sent;
+        if (!sent) return fail(ErrorKind::internal, "not sent");
+      }
+      return {};
+    });
+  }
+  for (int c = 0; c < 3; ++c) {
+    group.spawn("consumer", [&, ctx = group.context(), a = a_rx.clone(), b = b_rx.clone()]() mutable {
+      while (a || b) {
+        Sized item;
+        const Selected selected = select(ctx, on_recv(a, item), on_recv(b, item));
+        if (selected.status == SelectStatus::closed) (selected.index == 0 ? a : b) = {};
+        if (selected.status != SelectStatus::received) continue;
+        bytes_received.fetch_add(item.bytes);
+        received.fetch_add(1);
+      }
+    });
+  }
+  a_tx = {};
+  b_tx = {};
+  a_rx = {};
+  b_rx = {};
+  CHECK(group.wait().has_value());
+  CHECK(received.load() == kProducers * items);
+  CHECK(bytes_received.load() == bytes_sent.load());
+}
 
 TEST_CASE("stress: selects on both sides of channels of all kinds lose and double nothing") {
   std::thread([] {}).join();  // a sanitizer's own thread comes with the first one
