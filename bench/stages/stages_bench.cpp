@@ -8,9 +8,12 @@
 #include "event/json.hpp"
 #include "event/level_detect.hpp"
 #include "event/logfmt.hpp"
+#include "stages/dedupe.hpp"
 #include "stages/enrich.hpp"
 #include "stages/level.hpp"
 #include "stages/parse.hpp"
+#include "stages/sample.hpp"
+#include "stages/throttle.hpp"
 #include "tests/support/blocks.hpp"
 
 namespace logpipe {
@@ -176,6 +179,60 @@ void BM_ParseLevelEnrich_Json(benchmark::State& state) {
   });
 }
 
+/// `make` is applied behind `parse: json`, as keys want it.
+template <class Make>
+void behind_parse(benchmark::State& state, Make make) {
+  const auto parse = parse_stage(ParseFormat::json);
+  const std::unique_ptr<Stage> stage = make();
+  measure(state, json_line, [&](Batch& batch) {
+    parse->apply(batch, {});
+    stage->apply(batch, {});
+  });
+}
+
+ThrottleOptions throttle_options() {
+  ThrottleOptions options;
+  options.rate = {1'000'000, std::chrono::seconds(1), false};
+  options.mode = ThrottleMode::discard;
+  return options;
+}
+
+void BM_ParseThrottle_Json(benchmark::State& state) {
+  behind_parse(state, [] { return make_throttle_stage(throttle_options(), {"throttle", 0, nullptr, nullptr}); });
+}
+void BM_ParseThrottleByKey_Json(benchmark::State& state) {
+  behind_parse(state, [] {
+    ThrottleOptions options = throttle_options();
+    options.key = FieldTemplate::parse("{service}");
+    return make_throttle_stage(options, {"throttle", 0, nullptr, nullptr});
+  });
+}
+void BM_Dedupe_WholeLine(benchmark::State& state) {
+  const auto stage = make_dedupe_stage({}, {"dedupe", 0, nullptr, nullptr});
+  measure(state, text_line, [&](Batch& batch) { stage->apply(batch, {}); });
+}
+void BM_ParseDedupeByKey_Json(benchmark::State& state) {
+  behind_parse(state, [] {
+    DedupeOptions options;
+    options.key = FieldTemplate::parse("{request_id}");
+    return make_dedupe_stage(options, {"dedupe", 0, nullptr, nullptr});
+  });
+}
+void BM_Sample_Count(benchmark::State& state) {
+  SampleOptions options;
+  options.every = 10;
+  const auto stage = make_sample_stage(options, {"sample", 0, nullptr, nullptr});
+  measure(state, text_line, [&](Batch& batch) { stage->apply(batch, {}); });
+}
+void BM_ParseSampleByKey_Json(benchmark::State& state) {
+  behind_parse(state, [] {
+    SampleOptions options;
+    options.rate = 0.1;
+    options.key = FieldTemplate::parse("{request_id}");
+    return make_sample_stage(options, {"sample", 0, nullptr, nullptr});
+  });
+}
+
 BENCHMARK(BM_Batch_Open);
 BENCHMARK(BM_Level_RawJson);
 BENCHMARK(BM_Level_RawLogfmt);
@@ -188,6 +245,12 @@ BENCHMARK(BM_Parse_AutoLogfmt);
 BENCHMARK(BM_Parse_AutoText);
 BENCHMARK(BM_ParseLevel_Json);
 BENCHMARK(BM_ParseLevelEnrich_Json);
+BENCHMARK(BM_ParseThrottle_Json);
+BENCHMARK(BM_ParseThrottleByKey_Json);
+BENCHMARK(BM_Dedupe_WholeLine);
+BENCHMARK(BM_ParseDedupeByKey_Json);
+BENCHMARK(BM_Sample_Count);
+BENCHMARK(BM_ParseSampleByKey_Json);
 
 }  // namespace
 }  // namespace logpipe
