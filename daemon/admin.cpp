@@ -12,10 +12,12 @@
 #include <charconv>
 #include <chrono>
 #include <cstring>
+#include <exception>
 #include <optional>
 
 #include "channel/mutex.hpp"
 #include "daemon/tap.hpp"
+#include "telemetry/log.hpp"
 
 namespace logpipe {
 
@@ -111,7 +113,7 @@ class TapConnection {
     return {};
   }
 
-  static ssize_t read(void* self, std::uint64_t, char* into, std::size_t max) {
+  static ssize_t read(void* self, std::uint64_t, char* into, std::size_t max) try {
     auto* tap = static_cast<TapConnection*>(self);
     std::size_t size = 0;
     const auto park = [tap] { MHD_suspend_connection(tap->connection_); };
@@ -124,6 +126,8 @@ class TapConnection {
         break;
     }
     return MHD_CONTENT_READER_END_OF_STREAM;
+  } catch (const std::exception&) {
+    return MHD_CONTENT_READER_END_WITH_ERROR;
   }
   static void free(void* self) { delete static_cast<TapConnection*>(self); }
 
@@ -224,7 +228,7 @@ class Server final : public AdminServer {
   }
 
   static MHD_Result handle(void* self, MHD_Connection* connection, const char* url, const char* method, const char*,
-                           const char*, std::size_t* body_bytes, void** state) {
+                           const char*, std::size_t* body_bytes, void** state) try {
     // The first call only announces the request; answering in it would close the connection every time.
     static int seen;
     if (*state == nullptr) {
@@ -240,6 +244,9 @@ class Server final : public AdminServer {
     const Reply reply = readable ? static_cast<Server*>(self)->answer(connection, url)
                                  : Reply{405, "text/plain; charset=utf-8", "only GET and HEAD\n"};
     return send(connection, reply);
+  } catch (const std::exception& error) {  // no memory, say: this request fails, and nothing else
+    log::error("admin", "a request failed", {{"error", error.what()}});
+    return MHD_NO;
   }
 
   static MHD_Result send(MHD_Connection* connection, const Reply& reply) {

@@ -23,16 +23,16 @@ struct AdminOptions {
 struct AdminSources {
   MetricsRegistry* metrics{nullptr};
   HealthTable* health{nullptr};
-  std::function<std::string()> status_json;  ///< GET /api/v1/status: the ledger and where things stand
+  std::function<std::string()> status_json;   ///< GET /api/v1/status: the ledger and where things stand
   std::function<std::string()> workers_json;  ///< GET /api/v1/workers: what each worker has in hand
-  TapServer* taps{nullptr};                  ///< GET /api/v1/tap; null: there is none
+  TapServer* taps{nullptr};                   ///< GET /api/v1/tap; null: there is none
 };
 
 /// The admin endpoint, GET and HEAD only: /metrics (Prometheus text or OpenMetrics, by Accept), /live, /ready, /health,
-/// /api/v1/status, /api/v1/workers, a line of help at /, and /api/v1/tap?pattern=P: events as they pass, line by line, until the client
-/// hangs up (`where`, `format`, `replay`, `since`, `color` as in TapWords).
-/// Threads: one of its own per listener, started by start() and joined by the destructor.
-/// Limits: 64 connections per listener, idle ones are closed after 30 s, request bodies are refused.
+/// /api/v1/status, /api/v1/workers, a line of help at /, and /api/v1/tap?pattern=P: events as they pass, line by line,
+/// until the client hangs up (`where`, `format`, `replay`, `since`, `color` as in TapWords). Threads: one of its own
+/// per listener, started by start() and joined by the destructor. Limits: 64 connections per listener, idle ones are
+/// closed after 30 s, request bodies are refused.
 class AdminServer {
  public:
   static Result<std::unique_ptr<AdminServer>> start(const AdminOptions& options, AdminSources sources);

@@ -71,7 +71,9 @@ Processed BlockWorker::operator()(BlockRef&& block) {
     // What was an object for the publisher is one here; what was a line stays one.
     parse_json(batch_, false, false);
   }
-  for (const Plan::StagePart& part : pipeline_.stages) part.stage->apply(batch_, run_);
+  // Bound here and not in the constructor: a worker is moved to its thread.
+  const Context run = pipeline_.stages.empty() ? run_ : with_value(run_, kWorkerHeartbeat, &heartbeat_);
+  for (const Plan::StagePart& part : pipeline_.stages) part.stage->apply(batch_, run);
   result.remaining = amount_of(batch_.events);
   result.tallies = batch_.tallies;
   result.deliveries.reserve(pipeline_.sinks.size());
@@ -87,11 +89,13 @@ void BlockWorker::unsubscribed() {
   const std::vector<std::string>& topics = *batch_.block().topics;
   matches_.clear();
   bool all = true;
-  for (const std::string& topic : topics) {
-    const bool match = std::any_of(pipeline_.subscribe.begin(), pipeline_.subscribe.end(),
+  for (std::size_t i = 0; i < topics.size(); ++i) {
+    const std::string& topic = topics[i];
+    const bool match = !batch_.block().unpublished[i] &&
+                       std::any_of(pipeline_.subscribe.begin(), pipeline_.subscribe.end(),
                                    [&](const std::string& pattern) { return topic_matches(pattern, topic); });
     matches_.push_back(match);
-    all = all && match;
+    all = all && (match || topic.front() == '$');  // no line has that one
   }
   if (all) return;
   batch_.retain(Batch::kSourceComponent, true, [&](const Event& event) -> std::optional<Reason> {
@@ -149,11 +153,12 @@ void BlockWorker::deliver_by_level(const Plan::SinkPart& sink, std::span<const E
   for (std::vector<Event>& lane : lanes_) lane.clear();
   for (const Event& event : events) lanes_[lane_of(level_of(event))].push_back(event);
   const std::size_t first = result.deliveries.size();
-  for (std::size_t lane = 0; lane < kLevelLanes; ++lane) {
-    const bool last = lane + 1 == kLevelLanes;
-    const bool none_yet = result.deliveries.size() == first;
-    if (lanes_[lane].empty() && !(last && (none_yet || !discards.empty()))) continue;
-    deliver(sink, lanes_[lane], last ? std::move(discards) : std::vector<Delivery::Discard>(), output, result);
+  // The most urgent last: what overtakes is then the youngest of its batch, and when the queue has caught up with all
+  // that is older, as it does from time to time, no batch is left half delivered.
+  for (std::size_t lane = kLevelLanes; lane-- > 0;) {
+    const bool lowest = lane + 1 == kLevelLanes;
+    if (lanes_[lane].empty() && !(lowest && (events.empty() || !discards.empty()))) continue;
+    deliver(sink, lanes_[lane], lowest ? std::move(discards) : std::vector<Delivery::Discard>(), output, result);
     result.deliveries.back().lane = static_cast<std::uint32_t>(lane);
   }
   const std::size_t parts = result.deliveries.size() - first;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -107,7 +108,8 @@ class Daemon {
  private:
   Status start_admin() {
     if (!settings_.admin) return {};
-    taps_.emplace(topics_, metrics_);
+    taps_.emplace(topics_, metrics_,
+                  TapServer::Options{.queue_bytes = std::min<std::size_t>(4 << 20, settings_.memory.value / 8)});
     AdminSources sources{&metrics_, &health_, [this] { return snapshot().to_json(); },
                          [this] { return board_.to_json(); }, &*taps_};
     auto server = AdminServer::start({settings_.admin->listen, settings_.admin->socket.string()}, std::move(sources));
@@ -138,6 +140,7 @@ class Daemon {
   int run_generations() {
     for (bool first = true;; first = false) {
       auto ledger = std::make_shared<Ledger>();
+      board_.clear();
       auto plan = build_plan(settings_, {.blocks = &blocks_,
                                          .checkpoints = store_.get(),
                                          .metrics = &metrics_,

@@ -94,12 +94,14 @@ Status Emitter::operator()(Processed&& processed, const Context& run) {
   // ones.
   bool any_left = outputs_.empty();
   for (const bool may_wait : {false, true}) {
+    std::size_t full = outputs_.size();  // an output that is full: its deliveries stay in their order
     for (std::size_t i = 0; i < processed.deliveries.size(); ++i) {
       std::optional<Sender<Delivery>>& output = outputs_[processed.outputs[i]];
       if (!output) continue;
       any_left = true;
       Delivery& delivery = processed.deliveries[i];
       if (delivery.ranges.empty() && delivery.admitted.events == 0) continue;  // sent in the first round, or empty
+      if (processed.outputs[i] == full) continue;
       const SendStatus sent = may_wait ? output->send(std::move(delivery), run) : output->try_send(std::move(delivery));
       switch (sent) {
         case SendStatus::sent:
@@ -112,6 +114,7 @@ Status Emitter::operator()(Processed&& processed, const Context& run) {
           return fail(error_of(run));
         case SendStatus::full:
         case SendStatus::timeout:
+          full = processed.outputs[i];
           break;
       }
     }

@@ -17,7 +17,13 @@ namespace logpipe {
 namespace {
 
 constexpr std::size_t kRememberedTopics = 4096;
+constexpr std::size_t kFewTopics = 16;
 constexpr std::uint32_t kNotWanted = 0xFFFFFFFF;
+
+/// A topic's name, told apart from the same one for taps only.
+std::string key_of(std::string_view topic, bool unpublished) {
+  return (unpublished ? "?" : "") + std::string(topic);
+}
 
 /// A name of the configuration as a word of a topic.
 std::string word_of(std::string_view name) {
@@ -46,6 +52,8 @@ BlockRef Publisher::operator()(const Batch& batch) {
   lines_.clear();
   origins_.clear();
   names_.clear();
+  unpublished_.clear();
+  indexes_.clear();
   const TopicTemplate& topic = pipeline_.publish ? *pipeline_.publish : by_source_[batch.block().source];
   const bool publishes = pipeline_.publish.has_value() || everything_;
 
@@ -60,20 +68,26 @@ BlockRef Publisher::operator()(const Batch& batch) {
       const bool more_routed = routed != batch.routed.end() && routed->event.offset < from.end;
       if (!more && !more_routed) break;
       if (more && (!more_routed || event->offset < routed->event.offset)) {
-        if (publishes) add(batch, *event, topic);
+        if (publishes) add(batch, *event, topic, !pipeline_.publish);
         ++event;
       } else {
-        add(batch, routed->event, *routed->topic);
+        add(batch, routed->event, *routed->topic, false);
         ++routed;
       }
     }
     segments.push_back({from.file, from.file_begin, from.file_end, begin, static_cast<std::uint32_t>(lines_.size()),
                         SegmentKind::rewritten});
   }
-  if (!pipeline_.subscribers.empty()) names_.push_back(pipeline_topic(index_));
+  const bool subscribed = !pipeline_.subscribers.empty();
+  if (subscribed) {
+    names_.push_back(pipeline_topic(index_));
+    unpublished_.push_back(false);
+  }
   if (names_.empty()) return nullptr;
 
-  BlockPtr block = pool_.take(std::max<std::size_t>(lines_.size(), 1));
+  // What only taps and the past hold is bounded by their own limits; no pipeline waits for memory on their account.
+  const std::size_t capacity = std::max<std::size_t>(lines_.size(), 1);
+  BlockPtr block = subscribed ? pool_.take(capacity) : BlockPtr(new Block(capacity, nullptr));
   std::size_t filled = 0;
   while (filled < lines_.size()) {
     iovec pieces[64];
@@ -86,6 +100,8 @@ BlockRef Publisher::operator()(const Batch& batch) {
   block->set_size(filled);
   block->segments = std::move(segments);
   block->origins = origins_;
+  block->unpublished = unpublished_;
+  block->charge_origins();
   block->topics = std::make_shared<const std::vector<std::string>>(std::move(names_));
   block->source = static_cast<std::uint32_t>(plan_.sources.size() + index_);
   block->read_at = batch.block().read_at;
@@ -93,22 +109,31 @@ BlockRef Publisher::operator()(const Batch& batch) {
   return freeze(std::move(block));
 }
 
-void Publisher::add(const Batch& batch, const Event& event, const TopicTemplate& topic) {
+void Publisher::add(const Batch& batch, const Event& event, const TopicTemplate& topic, bool unpublished) {
   topic_.clear();
   topic.append(batch, event, topic_);
-  const std::uint32_t index = topic_index(topic_);
+  const std::uint32_t index = topic_index(topic_, unpublished);
   if (index == kNotWanted) return;
   origins_.push_back({static_cast<std::uint32_t>(lines_.size()), index, batch.file_offset(event)});
   encode_events(batch, {&event, 1}, Encoding::automatic, lines_);
 }
 
-std::uint32_t Publisher::topic_index(std::string_view topic) {
-  // Few topics in a block, and mostly the same again.
-  for (std::size_t i = names_.size(); i-- > 0;) {
-    if (names_[i] == topic) return static_cast<std::uint32_t>(i);
+std::uint32_t Publisher::topic_index(std::string_view topic, bool unpublished) {
+  if (names_.size() < kFewTopics) {
+    // Few topics in a block, and mostly the same again.
+    for (std::size_t i = names_.size(); i-- > 0;) {
+      if (names_[i] == topic && unpublished_[i] == unpublished) return static_cast<std::uint32_t>(i);
+    }
+  } else {
+    for (std::size_t i = indexes_.size(); i < names_.size(); ++i) {
+      indexes_.emplace(key_of(names_[i], unpublished_[i]), static_cast<std::uint32_t>(i));
+    }
+    const auto known = indexes_.find(key_of(topic, unpublished));
+    if (known != indexes_.end()) return known->second;
   }
   if (!everything_ && !topic_wanted(topic)) return kNotWanted;
   names_.emplace_back(topic);
+  unpublished_.push_back(unpublished);
   return static_cast<std::uint32_t>(names_.size() - 1);
 }
 

@@ -26,8 +26,8 @@ class Publisher {
   BlockRef operator()(const Batch& batch);
 
  private:
-  void add(const Batch& batch, const Event& event, const TopicTemplate& topic);
-  std::uint32_t topic_index(std::string_view topic);
+  void add(const Batch& batch, const Event& event, const TopicTemplate& topic, bool unpublished);
+  std::uint32_t topic_index(std::string_view topic, bool unpublished);
   bool topic_wanted(std::string_view topic);
 
   const Plan& plan_;
@@ -43,7 +43,9 @@ class Publisher {
   Encoded lines_;
   std::vector<LineOrigin> origins_;
   std::vector<std::string> names_;
-  std::string topic_;  // scratch
+  std::vector<bool> unpublished_;                           // by name
+  std::unordered_map<std::string, std::uint32_t> indexes_;  // of the names, once there are many
+  std::string topic_;                                       // scratch
 };
 
 }  // namespace logpipe

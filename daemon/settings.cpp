@@ -425,7 +425,14 @@ const config::Schema<ProcessSettings>& schema_of(config::Tag<ProcessSettings>) {
           .optional("queue", &ProcessSettings::queue, "Bound of the queue in front of every sink that names none.")
           .optional("admin", &ProcessSettings::admin, "The admin endpoint. None: no endpoint.")
           .optional("tap", &ProcessSettings::tap, "What `logpipe tap` can be shown of the past.")
-          .optional("log", &ProcessSettings::log, "The program's own log.");
+          .optional("log", &ProcessSettings::log, "The program's own log.")
+          .verify_with([](const ProcessSettings& process, Decoder& decoder) {
+            if (process.tap.replay.value <= process.memory.value / 4) return;
+            decoder.error_at("tap",
+                             "`replay` may take a quarter of `memory`, which is " +
+                                 config::print_bytes(Bytes(process.memory.value / 4)),
+                             "give it less, or raise `memory`", config::Code::conflict);
+          });
   return schema;
 }
 

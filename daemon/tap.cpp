@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cstring>
 #include <deque>
+#include <system_error>
 #include <utility>
 
 #include "channel/channel.hpp"
@@ -22,7 +23,7 @@ namespace {
 
 constexpr std::size_t kTextWaiting = 256 * 1024;
 constexpr std::size_t kBlocksWaiting = 1024;
-constexpr std::size_t kBlockBytesWaiting = 4 * 1024 * 1024;
+constexpr std::size_t kPieceBytes = 32 * 1024;
 constexpr std::chrono::seconds kLookForClient{1};
 constexpr std::size_t kReplayMax = 1'000'000;
 
@@ -154,14 +155,17 @@ class TapServer::Session final : public TapSession {
   Status subscribe() {
     SubscribeOptions<BlockRef> options;
     options.name = "tap";
-    options.queue = {.items = kBlocksWaiting, .bytes = kBlockBytesWaiting};
+    options.queue = {.items = kBlocksWaiting, .bytes = server_.options_.queue_bytes};
     options.when_full = SlowConsumer::drop_oldest;
     // A message holds at least one event, so as many messages hold as many events as are asked for.
     if (request_.replay > 0) options.replay = Replay::newest(request_.replay);
     if (request_.since) options.replay = Replay::younger_than(*request_.since);
     options.on_missed = [this](const Message<BlockRef>& message, MissReason why) {
-      if (why != MissReason::ended) missed_.fetch_add(message.value->origins.size());
+      if (why == MissReason::ended) return;
+      missed_.fetch_add(message.value->origins.size());
+      server_.missed_.fetch_add(message.value->origins.size());
     };
+    attached_ = std::chrono::steady_clock::now();
     auto subscription = server_.hub_.broker().subscribe(request_.patterns, std::move(options), scope_.context);
     if (!subscription) return fail(subscription.error());
     subscription_ = std::move(*subscription);
@@ -174,9 +178,7 @@ class TapServer::Session final : public TapSession {
     subscription_ = {};
     in_ = {};
     wake();
-    const std::uint64_t missed = missed_.load();
-    server_.missed_.fetch_add(missed);
-    log::info("tap", "detached", {{"why", why}, {"missed", missed}});
+    log::info("tap", "detached", {{"why", why}, {"missed", missed_.load()}});
     permit_.release();
   }
 
@@ -211,63 +213,75 @@ class TapServer::Session final : public TapSession {
   }
 
  private:
+  /// Why it ended.
   const char* feed() {
+    std::optional<Message<BlockRef>> message;
     if (request_.replay > 0 || request_.since) {
-      if (!replay()) return "removed: it took nothing for too long";
+      if (const char* why = replay(message)) return why;
     }
     std::string text;
+    SteadyTime look_at = std::chrono::steady_clock::now() + kLookForClient;
     for (;;) {
-      std::optional<Message<BlockRef>> message;
-      const RecvStatus status =
-          subscription_.recv(message, scope_.context, std::chrono::steady_clock::now() + kLookForClient);
-      if (status == RecvStatus::timeout) {
-        if (asked(client_.gone)) return "the client has gone";
-        continue;
+      if (!message) {
+        const RecvStatus status = subscription_.recv(message, scope_.context, look_at);
+        if (status != RecvStatus::received && status != RecvStatus::timeout) return "closed";
       }
-      if (status != RecvStatus::received) return "closed";
+      if (const SteadyTime now = std::chrono::steady_clock::now(); now >= look_at) {
+        if (asked(client_.gone)) return "the client has gone";
+        look_at = now + kLookForClient;
+      }
+      if (!message) continue;
       text.clear();
       printer_.print(message->value, [&](std::string_view line) { text.append(line); });
       message.reset();  // its memory, while the client may take its time
-      if (!text.empty() && !put(std::move(text))) return "removed: it took nothing for too long";
-      text = {};
+      if (const char* why = put(text)) return why;
     }
   }
 
-  /// What the ring had, cut to the number of events that was asked for. It was queued before the subscription was there
-  /// to receive, so the first empty moment is its end, unless live events come so fast that there is none.
-  bool replay() {
+  /// What the ring had, cut to the number of events that was asked for; `next` gets the first live message if one was
+  /// behind it. Null when it went well.
+  const char* replay(std::optional<Message<BlockRef>>& next) {
     std::deque<std::string> lines;
-    std::size_t messages = 0;
-    for (auto message = subscription_.try_recv(); message; message = subscription_.try_recv()) {
-      printer_.print(message->value, [&](std::string_view line) {
+    while ((next = subscription_.try_recv()) && next->published_at < attached_) {
+      printer_.print(next->value, [&](std::string_view line) {
         lines.emplace_back(line);
         if (request_.replay > 0 && lines.size() > request_.replay) lines.pop_front();
       });
-      if (++messages >= kBlocksWaiting) break;
     }
     std::string text;
     for (const std::string& line : lines) {
       text.append(line);
-      if (text.size() < kTextWaiting / 4) continue;
-      if (!put(std::exchange(text, {}))) return false;
+      if (text.size() < kPieceBytes) continue;
+      if (const char* why = put(text)) return why;
+      text.clear();
     }
-    return text.empty() || put(std::move(text));
+    return put(text);
   }
 
-  /// False when the client has taken nothing for as long as the server waits, or has gone.
-  bool put(std::string text) {
-    const SendStatus sent =
-        in_.send(Text{std::move(text)}, scope_.context, std::chrono::steady_clock::now() + server_.options_.patience);
-    if (sent == SendStatus::sent) {
-      wake();
-      return true;
+  /// In pieces, so that a client that is slow but alive makes room again and again. Null when it went well.
+  const char* put(std::string_view text) {
+    while (!text.empty()) {
+      const std::string_view piece = text.substr(0, kPieceBytes);
+      text.remove_prefix(piece.size());
+      const SteadyTime limit = std::chrono::steady_clock::now() + server_.options_.patience;
+      switch (in_.send(Text{std::string(piece)}, scope_.context, limit)) {
+        case SendStatus::sent:
+          wake();
+          break;
+        case SendStatus::timeout:
+          hang_up();
+          return "removed: it took nothing for too long";
+        default:
+          return "closed";
+      }
     }
-    if (sent == SendStatus::timeout) {
-      server_.removed_.fetch_add(1);
-      const MutexLock lock(mutex_);
-      if (!closed_) client_.hang_up();
-    }
-    return false;
+    return nullptr;
+  }
+
+  void hang_up() {
+    server_.removed_.fetch_add(1);
+    const MutexLock lock(mutex_);
+    if (!closed_) client_.hang_up();
   }
 
   void wake() {
@@ -288,6 +302,7 @@ class TapServer::Session final : public TapSession {
   const TopicHub::Tap tap_;
   const Cancellable scope_;
   std::atomic<std::uint64_t> missed_{0};
+  SteadyTime attached_{};
   Subscription<BlockRef> subscription_;  // the session's thread
   Sender<Text> in_;                      // likewise
 
@@ -324,7 +339,11 @@ Result<std::shared_ptr<TapSession>> TapServer::open(TapRequest request, Client c
   }
   auto session = std::make_shared<Session>(*this, std::move(request), std::move(client), std::move(*permit));
   if (Status status = session->subscribe(); !status) return fail(status.error());
-  threads_.spawn("tap", [session] { session->run(); });
+  try {
+    threads_.spawn("tap", [session] { session->run(); });
+  } catch (const std::system_error& error) {
+    return fail(ErrorKind::locked, std::string("no thread for another tap: ") + error.what());
+  }
   return std::shared_ptr<TapSession>(std::move(session));
 }
 

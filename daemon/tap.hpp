@@ -57,12 +57,13 @@ class TapSession {
 
 /// Makes sessions over the topics of the process.
 /// Ends: stop() ends all sessions and waits for their threads; the destructor does the same.
-/// Limits: `sessions_max` at a time, 256 KiB of text and 1024 blocks waiting for each.
+/// Limits: `sessions_max` at a time, 256 KiB of text and 1024 blocks of `queue_bytes` waiting for each.
 class TapServer {
  public:
   struct Options {
     std::size_t sessions_max{32};
     std::chrono::nanoseconds patience{std::chrono::seconds(10)};
+    std::size_t queue_bytes{4 * 1024 * 1024};  ///< of blocks that wait for one session
   };
   /// What a session does with its client. Called on the session's thread, or in close().
   struct Client {

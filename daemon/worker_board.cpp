@@ -37,6 +37,12 @@ std::string json_of(const std::string& name, const PoolStats::Snapshot& pool) {
 
 }  // namespace
 
+void WorkerBoard::clear() {
+  std::map<std::string, Pool> before;  // declared first: their callbacks end outside the lock
+  const MutexLock lock(mutex_);
+  before.swap(pools_);
+}
+
 std::shared_ptr<PoolStats> WorkerBoard::begin(const std::string& pipeline) {
   auto stats = std::make_shared<PoolStats>();
   const Labels labels{{"pipeline", pipeline}};

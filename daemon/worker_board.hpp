@@ -16,6 +16,8 @@ class WorkerBoard {
  public:
   explicit WorkerBoard(MetricsRegistry& metrics) : metrics_(metrics) {}
 
+  /// Forgets the pools that have ended, for others to take their place.
+  void clear();
   /// The board of a pipeline's pool that begins; takes the place of an earlier one of that name.
   std::shared_ptr<PoolStats> begin(const std::string& pipeline);
 

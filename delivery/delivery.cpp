@@ -67,7 +67,7 @@ void Delivery::seal(const Batch& from) {
     charged_ = encoded.own_capacity();
     pool_->charge(charged_);
   }
-  memory_ = encoded.own_capacity() + (block_ ? block_->capacity() : 0) + kFixedBytes;
+  memory_ = encoded.own_capacity() + (block_ ? block_->memory() : 0) + kFixedBytes;
 }
 
 void Delivery::release() noexcept {

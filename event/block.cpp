@@ -28,10 +28,17 @@ void Block::reset() noexcept {
   origins.clear();
   if (origins.capacity() > kSegmentsKept) std::vector<LineOrigin>().swap(origins);
   topics.reset();
+  unpublished.clear();
   size_ = 0;
+  extra_ = 0;
   source = 0;
   read_at = {};
   read_mono = {};
+}
+
+void Block::charge_origins() noexcept {
+  extra_ = origins.capacity() * sizeof(LineOrigin) + segments.capacity() * sizeof(Segment);
+  if (pool_ != nullptr) pool_->charge(extra_);
 }
 
 void BlockReturn::operator()(Block* block) const noexcept {
@@ -105,9 +112,10 @@ BlockPtr BlockPool::take(std::size_t bytes) {
 
 void BlockPool::give_back(Block* block) noexcept {
   std::unique_ptr<Block> owned(block);  // freed after the lock is gone, when no list takes it
+  const std::size_t charged = owned->memory();
   owned->reset();
   const std::lock_guard lock(mutex_);
-  used_ -= owned->capacity();
+  used_ -= charged;
   for (std::size_t i = 0; i < kClasses.size(); ++i) {
     if (kClasses[i] == owned->capacity() && free_[i].size() < kFreeMax[i]) {
       free_[i].push_back(std::move(owned));

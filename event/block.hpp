@@ -70,6 +70,10 @@ class Block {
   std::size_t size() const noexcept { return size_; }
   std::size_t capacity() const noexcept { return capacity_; }  ///< without the padding
   std::size_t room() const noexcept { return capacity_ - size_; }
+  /// Bytes it is charged with: the capacity, and what its origins take.
+  std::size_t memory() const noexcept { return capacity_ + extra_; }
+  /// Charges what `origins` and `segments` take now. Once, before it is frozen.
+  void charge_origins() noexcept;
   char* end() noexcept { return bytes_.get() + size_; }
   void set_size(std::size_t size) noexcept { size_ = size; }
   std::string_view text(std::size_t offset, std::size_t length) const noexcept {
@@ -80,6 +84,7 @@ class Block {
   /// Of a published block only: a line each, ascending, and the topics its lines were published under.
   std::vector<LineOrigin> origins;
   std::shared_ptr<const std::vector<std::string>> topics;
+  std::vector<bool> unpublished;                      ///< by topic: for taps only, no pipeline can subscribe to it
   std::uint32_t source{0};                            ///< index of the source among all of the process
   std::chrono::system_clock::time_point read_at{};    ///< when its first bytes were read; stamped once per block
   std::chrono::steady_clock::time_point read_mono{};  ///< the same moment, for latencies
@@ -91,6 +96,7 @@ class Block {
   std::unique_ptr<char[]> bytes_;
   std::size_t capacity_;
   std::size_t size_{0};
+  std::size_t extra_{0};
   BlockPool* pool_;
 };
 
@@ -101,7 +107,7 @@ using BlockPtr = std::unique_ptr<Block, BlockReturn>;
 using BlockRef = std::shared_ptr<const Block>;
 /// What a block counts as in a channel: the memory it holds.
 inline std::size_t byte_size(const BlockRef& block) noexcept {
-  return block ? block->capacity() : 0;
+  return block ? block->memory() : 0;
 }
 
 /// The memory budget of the process, in bytes, and the blocks it is spent on. A block is charged when a source takes it

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/emitter.hpp"
+#include "event/json.hpp"
 #include "tests/daemon/support.hpp"
 #include "tests/support/blocks.hpp"
 
@@ -263,6 +264,122 @@ TEST_CASE("block worker: keeps nothing of a block once its deliveries are gone")
     CHECK(processed.deliveries.size() == 1);
   }
   CHECK(pool.used() == 0);
+}
+
+TEST_CASE("block worker: stages find the worker's heartbeat, for those that wait long") {
+  class Waiting final : public Stage {
+   public:
+    explicit Waiting(bool& found) : found_(found) {}
+    void apply(Batch&, const Context& run) const override { found_ = run.value(kWorkerHeartbeat) != nullptr; }
+
+   private:
+    bool& found_;
+  };
+  BlockPool pool(1 << 20);
+  Plan plan = main_plan();
+  bool found = false;
+  plan.pipelines[0].stages.push_back({"waiting", std::make_unique<Waiting>(found)});
+  add_sink(plan, "out");
+  BlockWorker worker(plan, 0, pool, nullptr, {}, {});
+  static_cast<void>(worker(block_of(pool, "one\n")));
+  CHECK(found);
+}
+
+namespace {
+
+/// Two pipelines: the first routes every line that begins with `r` to a topic, the second subscribes to everything.
+Plan routing_plan(const TopicTemplate& over) {
+  Plan plan = main_plan();
+  plan.sources.push_back({"app", nullptr});
+  add_stage(plan, "route", [&over](Batch& batch) {
+    batch.retain(0, true, [&](const Event& event) -> std::optional<Reason> {
+      if (batch.raw(event).front() != 'r') return std::nullopt;
+      batch.routed.push_back({event, &over});
+      return Reason::routed;
+    });
+  });
+  Plan::PipelinePart& reader = plan.pipelines.emplace_back();
+  reader.name = "reader";
+  reader.source_component = "source";
+  reader.subscribe = {"#"};
+  reader.publishers = {0};
+  plan.pipelines[0].subscribers = {1};
+  reader.sinks = {0};
+  plan.sinks.push_back({.name = "out", .sink = std::make_unique<FakeSink>(), .when = {}, .queue = {.items = 10}});
+  return plan;
+}
+
+}  // namespace
+
+TEST_CASE("publisher: a tap that watches changes nothing for a pipeline that subscribes") {
+  const TopicTemplate over = *TopicTemplate::parse("over.x");
+  for (const bool watched : {false, true}) {
+    CAPTURE(watched);
+    BlockPool pool(1 << 20);
+    TopicHub hub{{}};
+    const auto tap = watched ? std::make_unique<TopicHub::Tap>(hub) : nullptr;
+    const Plan plan = routing_plan(over);
+    BlockWorker first(plan, 0, pool, &hub, {}, {});
+    BlockWorker second(plan, 1, pool, &hub, {}, {});
+    Processed processed = first(block_of(pool, "kept\nrouted 1\nkept too\nrouted 2\n", 100));
+    REQUIRE(processed.publication);
+    const Processed read = second(std::move(processed.publication));
+    REQUIRE(read.deliveries.size() == 1);
+    CHECK(text_of(read.deliveries[0]) == "routed 1\nrouted 2\n");
+    // Its sinks settle the positions of all lines, also of those they never see.
+    REQUIRE(read.deliveries[0].ranges.size() == 1);
+    CHECK(read.deliveries[0].ranges[0].begin == 100);
+    CHECK(read.deliveries[0].ranges[0].end == 132);
+    CHECK(read.received == Amount{read.remaining} + [&] {
+      Amount aside;
+      for (const Tally& tally : read.tallies) aside += {tally.events, tally.bytes};
+      return aside;
+    }());
+  }
+}
+
+TEST_CASE("publisher: what only taps want is not charged to the memory budget, and the rest with its positions") {
+  const TopicTemplate over = *TopicTemplate::parse("over.x");
+  BlockPool pool(1 << 20);
+  TopicHub hub{{}};
+  const TopicHub::Tap tap(hub);
+  Plan plan = routing_plan(over);
+  {
+    BlockWorker worker(plan, 0, pool, &hub, {}, {});
+    const Processed processed = worker(block_of(pool, "rrr\nrr\n"));
+    CHECK(pool.used() == processed.publication->memory());
+    CHECK(processed.publication->memory() >= 4096 + 2 * sizeof(LineOrigin));
+  }
+  CHECK(pool.used() == 0);
+  plan.pipelines[0].subscribers.clear();
+  BlockWorker worker(plan, 0, pool, &hub, {}, {});
+  const Processed processed = worker(block_of(pool, "rrr\nrr\nkept\n"));
+  REQUIRE(processed.publication);
+  CHECK(processed.publication->origins.size() == 3);
+  CHECK(pool.used() == 0);
+}
+
+TEST_CASE("publisher: many topics in one block are told apart") {
+  BlockPool pool(1 << 20);
+  TopicHub hub{{}};
+  const TopicHub::Tap tap(hub);
+  Plan plan = main_plan();
+  plan.sources.push_back({"app", nullptr});
+  add_stage(plan, "parse", [](Batch& batch) { parse_json(batch, false); });
+  plan.pipelines[0].publish = TopicTemplate::parse("n.{n}");
+  std::string text;
+  for (int round = 0; round < 2; ++round) {
+    for (int n = 0; n < 500; ++n) text += "{\"n\":" + std::to_string(n) + "}\n";
+  }
+  BlockWorker worker(plan, 0, pool, &hub, {}, {});
+  const Processed processed = worker(block_of(pool, text));
+  REQUIRE(processed.publication);
+  const Block& block = *processed.publication;
+  CHECK(block.topics->size() == 500);
+  REQUIRE(block.origins.size() == 1000);
+  for (std::size_t i = 0; i < 1000; ++i) {
+    CHECK((*block.topics)[block.origins[i].topic] == "n." + std::to_string(i % 500));
+  }
 }
 
 TEST_CASE("ledger: a stage that says what it dropped leaves it balanced") {

@@ -161,6 +161,25 @@ TEST_CASE("tap: a thousand times attached and detached under load leaves no thre
   daemon.stop();
 }
 
+TEST_CASE("tap: a client that goes is noticed, although nothing of what passes is for it") {
+  Tapped daemon;
+  GrowingFile log({.path = daemon.dir / "app.log", .file = 1, .seed = 6});
+  const auto client = daemon.tap({"--where", "fatal"});
+  client->signal(SIGKILL);
+  client->wait();
+  const bool noticed = wait_until(
+      daemon.dir.path(),
+      [&] {
+        log.allow(log.written() + 2'000);  // blocks keep passing
+        return daemon.metric("logpipe_taps ") == 0;
+      },
+      120s);
+  CHECK(noticed);
+  log.wait_written();
+  CHECK(wait_grown(daemon.dir / "all.out", log.written()));
+  daemon.stop();
+}
+
 TEST_CASE("tap: what is wrong with its words is said before and by the daemon, and too many are refused") {
   Tapped daemon;
   const Result pattern = run({"tap", "a..b", "--socket", daemon.socket()});
