@@ -32,6 +32,7 @@ namespace logpipe {
 /// failed item: the same, with that failure. `run` should hang below `group.context()`, so that a failure elsewhere
 /// ends the pool too. Then `emit`, `on_done` and the hooks are destroyed with all they own, so channels below close.
 /// Limits: a group with a limit needs room for `min_workers`, and one more if the pool scales; growth beyond is tried.
+/// A pool grows by what waits in its input, so one over a rendezvous, where nothing does, keeps to `min_workers`.
 template <class In, class MakeWorker, class Emit, class OnDone>
 requires std::invocable<OnDone&, Status>
 void run_worker_pool(TaskGroup& group, Merged<In> in, const Context& run, const WorkerPoolOptions& options,
