@@ -221,7 +221,7 @@ class BrokerCore {
     bool aborted = false;
     for (WaitingSend<T>& send : waiting) {
       Aftermath<T> after;
-      aborted = !send.to->withdraw(send, after) || aborted;
+      aborted = !send.to->withdraw(send, this->now(), after) || aborted;
     }
     blocked_ns_.fetch_add((std::chrono::steady_clock::now() - begin).count());
     return aborted ? SendStatus::aborted : SendStatus::sent;

@@ -207,11 +207,15 @@ class Subscriber : public std::enable_shared_from_this<Subscriber<T>> {
   }
 
   /// The publisher waits no longer. False if the message had not been taken over: it has been missed.
-  bool withdraw(WaitingSend<T>& send, Aftermath<T>& after) {
-    MutexLock lock(mutex_);
-    if (!send.linked) return true;
-    waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &send));
-    miss(send.message, MissReason::aborted, after);
+  bool withdraw(WaitingSend<T>& send, SteadyTime now, Aftermath<T>& after) {
+    {
+      MutexLock lock(mutex_);
+      if (!send.linked) return true;
+      waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &send));
+      miss(send.message, MissReason::aborted, after);
+      admit_waiting(now);  // what stood behind a large one may fit
+    }
+    if (items.waiters() > 0) after.wake(this->shared_from_this());
     return false;
   }
 

@@ -86,13 +86,12 @@ class Once {
 
   template <class Load>
   OnceResult<T> fly(Flight& flight, const Context& ctx, Load& load) {
-    Result<T> loaded = caught("load", [&] { return load(ctx); });
-    OnceResult<T> outcome;
-    if (loaded) {
-      outcome = std::make_shared<const T>(std::move(*loaded));
-    } else {
-      outcome = fail(std::move(loaded.error()));
-    }
+    // All of it: whatever throws here, those who wait must hear of it.
+    OnceResult<T> outcome = caught("load", [&]() -> OnceResult<T> {
+      Result<T> loaded = load(ctx);
+      if (!loaded) return fail(std::move(loaded.error()));
+      return std::make_shared<const T>(std::move(*loaded));
+    });
     flight.given_up = !outcome && ctx.done();
     flight.outcome = outcome;
     {

@@ -48,6 +48,8 @@ bool PoolScaler::sent_home() {
   --workers_;
   --at_intake_;
   waiting_ = false;
+  pressed_since_ = clock_.now();
+  if (parked_ && growing_possible()) changed_.notify_all();
   return true;
 }
 

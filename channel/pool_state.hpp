@@ -276,12 +276,14 @@ class PoolState {
     if (draining_) return {};  // whoever drains looks again under this lock before it stops
     draining_ = true;
     while (outcome_) {
-      const std::optional<std::size_t> next = next_slot();
-      if (!next) break;
+      // Before a turn is taken: one that is left in its slot must not be given to the next key.
       if (scope_.context.done()) {
-        aborted_.store(true);
+        const bool left = std::any_of(slots_.begin(), slots_.end(), [](const auto& slot) { return slot.has_value(); });
+        if (left) aborted_.store(true);
         break;
       }
+      const std::optional<std::size_t> next = next_slot();
+      if (!next) break;
       Outcome ready = std::move(*slots_[*next]);
       slots_[*next].reset();
       lock.unlock();

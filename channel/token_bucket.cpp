@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kTickBits = 32;
 constexpr long double kTicksPerNano = 4294967296.0L;
-constexpr long double kIntervalMax = 3.0e26L;  // 2^88: with 2^40 tokens still far from overflow
+constexpr long double kIntervalMax = 1.0e25L;  // 2^83, a token in 27 days: with 2^40 tokens far from overflow
 
 }  // namespace
 

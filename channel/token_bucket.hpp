@@ -8,7 +8,7 @@
 namespace logpipe {
 
 /// So many tokens per time, and how many may be saved up. Tokens are whatever is counted: events, bytes, requests.
-/// Limits: `tokens` and `per` above 0; between one token in about two years and 10^18 a second. `burst` from 1 to 2^40.
+/// Limits: `tokens` and `per` above 0; between one token in 26 days and 10^18 a second. `burst` from 1 to 2^40.
 struct RateLimit {
   double tokens{1};  ///< may be fractional: {0.5, 1s} is one in two seconds
   std::chrono::nanoseconds per{std::chrono::seconds(1)};

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -57,6 +58,15 @@ class Pool {
       return now - kept.made >= options.lifetime || now - kept.used >= options.idle_timeout;
     }
 
+    /// Takes out what has expired, for the caller to destroy outside the lock.
+    void retire(SteadyTime now, std::vector<Kept>& old) LOGPIPE_REQUIRES(mutex) {
+      if (std::none_of(idle.begin(), idle.end(), [&](const Kept& kept) { return expired(kept, now); })) return;
+      std::vector<Kept> young;
+      for (Kept& kept : idle) (expired(kept, now) ? old : young).push_back(std::move(kept));
+      counts.expired += old.size();
+      idle.swap(young);
+    }
+
     const PoolOptions options;
     const std::function<Result<T>(const Context&)> make;
     const std::function<bool(T&)> healthy;
@@ -112,9 +122,11 @@ class Pool {
     void give_back() {
       if (!kept_) return;
       kept_->used = state_->clock.now();
+      std::vector<Kept> old;  // destroyed outside the lock
       {
         MutexLock lock(state_->mutex);
         --state_->in_use;
+        state_->retire(kept_->used, old);
         if (!state_->closed) {
           if (kept_->used - kept_->made < state_->options.lifetime) {
             state_->idle.push_back(std::move(*kept_));
@@ -162,10 +174,7 @@ class Pool {
     std::vector<Kept> old;
     const SteadyTime now = state_->clock.now();
     MutexLock lock(state_->mutex);
-    std::vector<Kept> young;
-    for (Kept& kept : state_->idle) (state_->expired(kept, now) ? old : young).push_back(std::move(kept));
-    state_->counts.expired += old.size();
-    state_->idle.swap(young);
+    state_->retire(now, old);
     lock.unlock();
   }
 
@@ -195,18 +204,15 @@ class Pool {
  private:
   static Result<Lease> lease(const std::shared_ptr<State>& state, Permit permit, const Context& ctx) {
     for (;;) {
+      std::vector<Kept> old;  // destroyed outside the lock
       std::optional<Kept> kept;
       {
         MutexLock lock(state->mutex);
+        state->retire(state->clock.now(), old);
         if (state->closed) return fail(ErrorKind::closed, "the pool is closed");
         if (state->idle.empty()) break;
         kept.emplace(std::move(state->idle.back()));
         state->idle.pop_back();
-        if (state->expired(*kept, state->clock.now())) {
-          ++state->counts.expired;
-          lock.unlock();
-          continue;  // destroys it
-        }
       }
       const bool healthy = !state->healthy || state->healthy(kept->value);
       MutexLock lock(state->mutex);

@@ -91,7 +91,8 @@ struct Work {
 WorkerPoolOptions threads(std::size_t most, const char* name) {
   WorkerPoolOptions options;
   options.workers = most;
-  options.min_workers = 1;
+  options.min_workers = std::min<std::size_t>(2, most);
+  options.scaling.grow_after = std::chrono::milliseconds(1);  // a request that waits for a thread is late already
   options.order = Order::none;
   options.name = name;
   return options;

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "broker_support.hpp"
+#include "tests/channel/broker_support.hpp"
 #include "channel/broker.hpp"
 
 using namespace logpipe;

@@ -15,7 +15,7 @@
 
 #include "channel/broker.hpp"
 #include "channel/task_group.hpp"
-#include "support.hpp"
+#include "tests/channel/support.hpp"
 
 using namespace logpipe;
 using namespace logpipe::testing;

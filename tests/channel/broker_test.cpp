@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "broker_support.hpp"
+#include "tests/channel/broker_support.hpp"
 #include "channel/task_group.hpp"
-#include "support.hpp"
+#include "tests/channel/support.hpp"
 
 using namespace logpipe;
 using namespace logpipe::testing;

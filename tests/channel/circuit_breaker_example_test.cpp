@@ -4,7 +4,7 @@
 #include <chrono>
 
 #include "delivery/circuit_breaker.hpp"
-#include "manual_clock.hpp"
+#include "tests/channel/manual_clock.hpp"
 
 using namespace logpipe;
 
