@@ -33,8 +33,8 @@ class StagePlan {
 /// One type of stage.
 struct StageEntry {
   std::string_view name;  ///< the key in the list of stages
-  /// Decodes what stands behind the key (a scalar, a map, nothing), reporting what is wrong. Reads lookup tables, nothing
-  /// else. Never null; not to be used when there were errors.
+  /// Decodes what stands behind the key (a scalar, a map, nothing), reporting what is wrong. Reads lookup tables,
+  /// nothing else. Never null; not to be used when there were errors.
   std::unique_ptr<StagePlan> (*decode)(config::Decoder& decoder);
   const config::SchemaBase& (*schema)();
   std::string_view page;  ///< its documentation, from the root of the repository
