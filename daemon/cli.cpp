@@ -128,8 +128,11 @@ int validate(const Arguments& arguments) {
   for (const std::string& file : arguments.config) files += (files.empty() ? "" : ", ") + file;
   std::size_t stages = 0;
   for (const auto& pipeline : settings->pipelines) stages += pipeline.stages.size();
-  std::printf("%s: valid: %zu sources, %zu stages, %zu sinks\n%s", files.c_str(), settings->sources.size(), stages,
-              settings->sinks.size(), settings->memory_report().c_str());
+  const std::size_t pipelines = settings->pipelines.size();
+  std::printf("%s: valid: %zu sources, %zu stages, %zu sinks%s\n%s", files.c_str(), settings->sources.size(), stages,
+              settings->sinks.size(),
+              pipelines == 1 ? "" : (", in " + std::to_string(pipelines) + " pipelines").c_str(),
+              settings->memory_report().c_str());
   return kExitDone;
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/exit_status.hpp"
 #include "daemon/graph.hpp"
 #include "daemon/tap.hpp"
+#include "daemon/topology.hpp"
 #include "daemon/version.hpp"
 #include "telemetry/log.hpp"
 #include "telemetry/process.hpp"
@@ -240,13 +241,20 @@ class Daemon {
   }
 
   std::string status_line() const {
-    Amount received;
-    Amount delivered;
     const LedgerSnapshot now = snapshot();
+    // A source of several pipelines counts once, and what one pipeline publishes for another not at all.
+    Amounts read;
+    Amount delivered;
     for (const auto& pipeline : now.pipelines) {
-      received += pipeline.received;
-      for (const auto& sink : pipeline.sinks) delivered += sink.delivered;
+      for (const auto& [source, amount] : pipeline.sources) {
+        if (read[source].events < amount.events) read[source] = amount;
+      }
+      for (const auto& sink : pipeline.sinks) {
+        if (sink.name != kPublishAccount) delivered += sink.delivered;
+      }
     }
+    for (const auto& pipeline : now.pipelines) read.erase(publication_name(pipeline.name));
+    const Amount received = total(read);
     return amount_text(received) + " received, " + std::to_string(delivered.events) + " delivered, " +
            std::to_string(now.in_flight().events) + " in flight";
   }

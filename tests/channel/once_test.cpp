@@ -101,8 +101,16 @@ TEST_CASE("once: a caller who gives up waiting leaves the load alone") {
   const auto nobody = [](const Context&) -> int { throw std::runtime_error("loaded twice"); };
   CHECK(once.get(kForever, nobody, SteadyTime{}).error().kind == ErrorKind::deadline_exceeded);
   const auto impatient = with_cancel(kForever);
-  group.spawn("impatient", [&] { CHECK(once.get(impatient.context, nobody).error().message == "stop"); });
-  impatient.cancel("stop");
+  {
+    TaskGroup waiting(kForever);
+    waiting.spawn("impatient", [&] {
+      const auto given_up = once.get(impatient.context, nobody);
+      REQUIRE_FALSE(given_up.has_value());
+      CHECK(given_up.error().message == "stop");
+    });
+    impatient.cancel("stop");
+    CHECK(waiting.wait().has_value());  // before the load ends: what is there is given to everybody
+  }
   group.spawn("patient", [&] { CHECK(**once.get(kForever, nobody) == 7); });
   release.count_down();
   CHECK(group.wait().has_value());

@@ -330,7 +330,7 @@ p.yaml:13:12: error[LP0105]: sinks.out.fsync: expected never, interval or always
 p.yaml:14:1: error[LP0101]: nonsense: unknown option
     14 | nonsense: true
        | ^^^^^^^^
-       = hint: known: state_dir, memory, drain_timeout, checkpoint_interval, queue, admin, log, sources, stages, sinks
+       = hint: known: state_dir, memory, drain_timeout, checkpoint_interval, queue, admin, tap, log, sources, stages, sinks, pipelines
 )"},
 };
 // clang-format on

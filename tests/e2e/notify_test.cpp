@@ -223,3 +223,26 @@ TEST_CASE("unit file: the configuration that is installed with it is valid") {
   CAPTURE(result.err);
   CHECK(result.exit.status == 0);
 }
+
+TEST_CASE("service manager: one that reads nothing any more cannot keep the program from stopping") {
+  TempDir dir;
+  write_config(dir);
+  write_file(dir / "app.log", "one\n");
+  Manager manager(dir / "notify");
+  Process process(service(dir, manager));
+  REQUIRE(manager.wait_line("READY=1") != "");
+  // From here on the manager's socket fills up: a status and a sign of life every 100 ms, ten of them fit.
+  const int filling = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  sockaddr_un where{};
+  where.sun_family = AF_UNIX;
+  manager.path().copy(where.sun_path, sizeof(where.sun_path) - 1);
+  while (::sendto(filling, "x", 1, 0, reinterpret_cast<const sockaddr*>(&where), sizeof(where)) == 1) {
+  }
+  ::close(filling);
+  append_file(dir / "app.log", "two\n");
+  REQUIRE(wait_until(dir.path(), [&] { return read_file(dir / "out.log") == "one\ntwo\n"; }));
+  process.signal(SIGTERM);
+  // Only the word that it stops waits for the manager to have room again.
+  CHECK(manager.wait_line("STOPPING=1") != "");
+  CHECK(process.wait().status == 0);
+}

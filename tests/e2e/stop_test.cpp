@@ -261,7 +261,7 @@ TEST_CASE("reload: a blocked sink cannot hold up the configuration that does wit
   options.stdout_fd = pipe.in();
   Process process(std::move(options));
   REQUIRE(wait_in_flight(process, dir));
-  std::string repaired = blocked_config(dir, "300ms");
+  std::string repaired = blocked_config(dir, "120s");
   const std::string from = "{type: stdout";
   REQUIRE(contains(repaired, from));
   repaired.replace(repaired.find(from), from.size(), "{type: file, path: " + (dir / "out.log").string());
