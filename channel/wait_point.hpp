@@ -123,7 +123,7 @@ class WaitPoint {
   /// `always`: others may not have been woken because of this thread.
   template <class Attempt, class HandOn>
   bool give_way(const Context& ctx, Attempt attempt, HandOn hand_on) {
-    if (giving_way_.load() >= kGivingWayMax) return false;
+    if (giving_way_.load() >= kGivingWayMax || !giving_way_pays()) return false;
     giving_way_.fetch_add(1);
     const SteadyTime begin = std::chrono::steady_clock::now();
     bool done = false;
@@ -133,6 +133,7 @@ class WaitPoint {
       if (done || std::chrono::steady_clock::now() - begin > kGiveWayLongest) break;
     }
     giving_way_.fetch_sub(1);
+    patience_.store(done ? kPatience : patience_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
     if (done) hand_on();
     return done;
   }
@@ -167,6 +168,17 @@ class WaitPoint {
   /// The processor was long somebody else's, so it is not idle: sleep.
   static constexpr std::chrono::microseconds kGiveWayLongest{50};
 
+  /// After kPatience fruitless times in a row it is tried once in kPatience waits only: who has given way is scheduled
+  /// later when it is woken next (12 µs instead of 2.5 for a receiver that is idle most of the time). A guess that
+  /// threads may race for.
+  bool giving_way_pays() noexcept {
+    const int patience = patience_.load(std::memory_order_relaxed);
+    if (patience > 0) return true;
+    patience_.store(patience > -kPatience ? patience - 1 : 1, std::memory_order_relaxed);
+    return false;
+  }
+  static constexpr int kPatience = 16;
+
   static void yield() noexcept;
   void wake_first() noexcept;
   void wake_each() noexcept;
@@ -176,6 +188,7 @@ class WaitPoint {
   std::atomic<int> waiters_{0};
   std::atomic<int> pending_{0};  // entries woken that have not tried since
   std::atomic<int> giving_way_{0};
+  std::atomic<int> patience_{kPatience};
   Mutex mutex_;
   Entry* first_ LOGPIPE_GUARDED_BY(mutex_){nullptr};  // the longest waiting
   Entry* last_ LOGPIPE_GUARDED_BY(mutex_){nullptr};
