@@ -78,6 +78,8 @@ class Merged {
     }
     return std::nullopt;
   }
+  /// The inputs that are still open, with what waits in them.
+  [[nodiscard]] std::vector<Receiver<T>> release() && { return std::move(inputs_); }
   /// Of each input that is still open. Readable from any thread.
   [[nodiscard]] std::vector<std::shared_ptr<const ChannelStats>> stats() const {
     std::vector<std::shared_ptr<const ChannelStats>> all;

@@ -41,6 +41,9 @@ struct WorkerPoolOptions {
   bool scales() const noexcept { return least() < workers; }
 };
 
+template <class In>
+class PoolDetach;
+
 /// What a pool asks its maker about items, and tells him; all optional.
 template <class In>
 struct PoolHooks {
@@ -51,6 +54,8 @@ struct PoolHooks {
   /// With OnFailure::keep_going: the item that failed, as the worker left it (whole, unless the worker moved from it),
   /// at its turn in the order, and like `emit` by one thread at a time and never beside it. Must not throw.
   std::function<void(In&& item, const Error& error)> on_failed{};
+  /// The means to end the pool between two items, so that another goes on with its inputs; for one pool only.
+  std::shared_ptr<PoolDetach<In>> detach{};
 };
 
 }  // namespace logpipe

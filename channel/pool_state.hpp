@@ -21,6 +21,7 @@
 #include "channel/key_turns.hpp"
 #include "channel/merge.hpp"
 #include "channel/mutex.hpp"
+#include "channel/pool_detach.hpp"
 #include "channel/pool_options.hpp"
 #include "channel/task_group.hpp"
 
@@ -65,7 +66,8 @@ class PoolState {
         stats_(options.stats),
         queues_(in.stats()),
         in_(std::move(in)),
-        nudge_(with_cancel(scope_.context)),
+        intake_(with_cancel(scope_.context)),
+        nudge_(with_cancel(intake_.context)),
         slots_(std::max({options.ahead, options.workers, std::size_t{1}})),
         emit_(std::move(emit)),
         on_done_(std::move(on_done)) {
@@ -74,6 +76,7 @@ class PoolState {
     if (options.order == Order::key) turns_.emplace(slots_.size());
     if (options.scales()) scaler_.emplace(options.least(), options.workers, options.scaling, *options.clock);
     if (stats_) stats_->open(options.least(), options.workers);
+    if (hooks_.detach) hooks_.detach->attach(intake_.cancel);
   }
 
   template <class Worker>
@@ -149,6 +152,7 @@ class PoolState {
       if (outcome_ && aborted_.load()) outcome_ = fail(error_of(scope_.context));
       outcome = std::move(outcome_);
     }
+    if (hooks_.detach && intake_.context.done()) hooks_.detach->give(std::move(*in_));
     in_.reset();
     (*on_done_)(std::move(outcome));
     on_done_.reset();
@@ -162,7 +166,7 @@ class PoolState {
   Intake take(std::optional<In>& item, Ticket& ticket) {
     if (scaler_) scaler_->arrived();
     // Waiting under this lock is meant: the others have nothing to wait for but their turn.
-    MutexLock intake(intake_mutex_);
+    MutexLock taking(intake_mutex_);
     if (scaler_ && scaler_->sent_home()) return went_home();
     RecvStatus status = RecvStatus::received;
     if (scaler_) {
@@ -170,9 +174,12 @@ class PoolState {
       if (!received) return went_home();
       status = *received;
     } else {
-      status = has_room() || wait_for_room(scope_.context) ? in_->recv(item, scope_.context) : RecvStatus::aborted;
+      const Context& intake = intake_.context;
+      const bool open = !intake.done() && (has_room() || wait_for_room(intake));
+      status = open ? in_->recv(item, intake) : RecvStatus::aborted;
     }
-    if (status == RecvStatus::aborted) aborted_.store(true);
+    // A pool that is only detached leaves nothing undone.
+    if (status == RecvStatus::aborted && scope_.context.done()) aborted_.store(true);
     if (status != RecvStatus::received) return Intake::ended;
     if (turns_) {
       const std::uint64_t key = hooks_.key(*item);
@@ -187,7 +194,7 @@ class PoolState {
   std::optional<RecvStatus> receive_scaled(std::optional<In>& item) LOGPIPE_REQUIRES(intake_mutex_) {
     RecvStatus status = RecvStatus::aborted;
     bool waited = false;
-    while (!scope_.context.done()) {
+    while (!intake_.context.done()) {
       if (has_room() && (item = in_->try_recv())) {
         status = RecvStatus::received;
         break;
@@ -198,7 +205,7 @@ class PoolState {
       const Context nudged = nudge_.context;
       status = has_room() || wait_for_room(nudged) ? in_->recv(item, nudged) : RecvStatus::aborted;
       if (status != RecvStatus::aborted) break;
-      if (scope_.context.done()) break;
+      if (intake_.context.done()) break;
       renew_nudge();
       if (scaler_->sent_home()) return std::nullopt;
     }
@@ -241,7 +248,7 @@ class PoolState {
   }
   void renew_nudge() {
     MutexLock lock(nudge_mutex_);
-    nudge_ = with_cancel(scope_.context);
+    nudge_ = with_cancel(intake_.context);
   }
 
   /// Works on one item. A failure comes back where it stops the pool and becomes the outcome where it does not.
@@ -336,6 +343,7 @@ class PoolState {
   const std::vector<std::shared_ptr<const ChannelStats>> queues_;
   std::optional<Merged<In>> in_;  // under intake_mutex_ while there are members
   std::uint64_t next_ticket_ LOGPIPE_GUARDED_BY(intake_mutex_){0};
+  const Cancellable intake_;  // ends with the scope, or before it when the pool is detached
   Mutex nudge_mutex_;
   Cancellable nudge_;  // written under both locks above, so either is enough to read it
 
