@@ -1,7 +1,6 @@
 #include "delivery/checkpoint_store.hpp"
 
 #include <fcntl.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <set>
@@ -382,10 +381,10 @@ Status JournalledCheckpoints::sync_outputs(std::vector<Step>& steps) {
 std::vector<journal::FileRecord> JournalledCheckpoints::grow_heads(std::vector<HeadToGrow> heads) {
   std::vector<journal::FileRecord> grown;
   for (HeadToGrow& candidate : heads) {
-    const int fd = ::open(candidate.record.path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    if (fd < 0) continue;
-    const Result<FileHead> head = read_head(fd);
-    ::close(fd);
+    const Result<int> fd = files_layer_.open(candidate.record.path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    if (!fd) continue;
+    const Result<FileHead> head = read_head(*fd);
+    files_layer_.close(*fd);
     const FileIdentity& before = candidate.record.identity;
     if (!head || !head->matches(before) || head->identity.head_bytes <= before.head_bytes) continue;
     if (head->size < candidate.reached) continue;  // cut and written anew: the source will say so

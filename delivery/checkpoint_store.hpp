@@ -74,7 +74,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   // The parts of a commit, in order.
   std::vector<Step> collect(std::vector<HeadToGrow>& heads) LOGPIPE_REQUIRES(commit_mutex_) LOGPIPE_EXCLUDES(mutex_);
   Status sync_outputs(std::vector<Step>& steps) LOGPIPE_REQUIRES(commit_mutex_) LOGPIPE_EXCLUDES(mutex_);
-  static std::vector<journal::FileRecord> grow_heads(std::vector<HeadToGrow> heads);
+  std::vector<journal::FileRecord> grow_heads(std::vector<HeadToGrow> heads);
   Status write(std::vector<Step>& steps, const std::vector<journal::FileRecord>& grown)
       LOGPIPE_REQUIRES(commit_mutex_, mutex_);
   std::vector<std::uint64_t> settled_files(const std::vector<Step>& steps) const LOGPIPE_REQUIRES(mutex_);

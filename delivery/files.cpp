@@ -80,6 +80,11 @@ Status StateFiles::remove(const std::filesystem::path& path) {
   return {};
 }
 
+bool StateFiles::exists(const std::filesystem::path& path) {
+  struct stat status {};
+  return ::stat(path.c_str(), &status) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
 Status StateFiles::sync_directory(const std::filesystem::path& path) {
   const int fd = uninterrupted([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
   if (fd < 0) return failed("open", path, errno);

@@ -28,6 +28,8 @@ class StateFiles {
   virtual Status sync(int fd, const std::filesystem::path& path);
   virtual Status rename(const std::filesystem::path& from, const std::filesystem::path& to);
   virtual Status remove(const std::filesystem::path& path);
+  /// False only when it certainly is not there.
+  virtual bool exists(const std::filesystem::path& path);
   virtual Status sync_directory(const std::filesystem::path& path);
 
   /// The real thing.

@@ -76,16 +76,16 @@ Journal::~Journal() {
 
 Result<std::unique_ptr<Journal>> Journal::open(std::filesystem::path directory, StateFiles& files, State& state) {
   std::unique_ptr<Journal> journal(new Journal(std::move(directory), files));
-  std::error_code gone;
-  std::filesystem::remove(journal->directory_ / "journal.new", gone);  // what a crash left of a rewrite
+  // What a crash left of a rewrite; if it cannot be removed, the next rewrite writes over it.
+  const std::filesystem::path half = journal->directory_ / "journal.new";
+  if (files.exists(half)) static_cast<void>(files.remove(half));
   if (Status status = journal->load(state); !status) return fail(std::move(status.error()));
   return journal;
 }
 
 Status Journal::load(State& state) {
   state = State{};
-  std::error_code error;
-  if (!std::filesystem::exists(path_, error) && !error) return rewrite(state);
+  if (!files_.exists(path_)) return rewrite(state);
   Result<int> fd = files_.open(path_, O_RDWR);
   if (!fd) return fail(std::move(fd.error()));
   fd_ = *fd;
@@ -145,8 +145,7 @@ void Journal::save_aside(std::string_view bytes) {
   std::filesystem::path aside;
   for (int n = 1; n <= kDamagedMax; ++n) {
     aside = directory_ / ("journal.damaged-" + std::to_string(n));
-    std::error_code error;
-    if (!std::filesystem::exists(aside, error)) break;
+    if (!files_.exists(aside)) break;
   }
   Status status;
   const Result<int> fd = files_.open(aside, O_WRONLY | O_CREAT | O_TRUNC);

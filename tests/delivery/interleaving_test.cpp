@@ -27,12 +27,15 @@ class MemoryFiles final : public StateFiles {
   std::size_t torn_at{0};  // of each write on_write is called here first, and again behind it
 
   Result<int> open(const fs::path& path, int flags) override {
+    if ((flags & O_CREAT) == 0 && !files.contains(path)) return StateFiles::open(path, flags);  // a source file
     std::shared_ptr<std::string>& file = files[path];
     if (!file || (flags & O_TRUNC) != 0) file = std::make_shared<std::string>();
     open_[++last_] = file;
     return last_;
   }
-  void close(int fd) noexcept override { open_.erase(fd); }
+  void close(int fd) noexcept override {
+    if (open_.erase(fd) == 0) StateFiles::close(fd);
+  }
   Result<std::string> read_all(int fd, const fs::path&) override { return *open_.at(fd); }
   Result<std::size_t> write_at(int fd, std::span<const char> bytes, std::uint64_t offset, const fs::path&) override {
     std::string& file = *open_.at(fd);
@@ -62,11 +65,12 @@ class MemoryFiles final : public StateFiles {
     files.erase(path);
     return {};
   }
+  bool exists(const fs::path& path) override { return files.contains(path); }
   Status sync_directory(const fs::path&) override { return {}; }
 
  private:
   std::map<int, std::shared_ptr<std::string>> open_;
-  int last_{0};
+  int last_{1 << 20};  // beyond real descriptors
 };
 
 /// One unit of a source file; a unit is one byte there and one in an output.
@@ -288,7 +292,6 @@ class Model {
     sink_.reset();
     store_.reset();
     store_ = open_store(dir_ / "state", &files_, 2000);
-    write_file(dir_ / "state/journal", "");  // the journal looks by itself whether there is one
     begin();
   }
   void begin() {
