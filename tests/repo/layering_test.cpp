@@ -43,6 +43,8 @@ const std::vector<std::pair<std::string, std::string>> kThirdParty{
     {"CLI/", "daemon"},
     {"microhttpd.h", "daemon"},
     {"curl/curl.h", "delivery"},
+    {"zlib.h", "delivery"},
+    {"zstd.h", "delivery"},
     {"systemd/", "daemon"},
     {"doctest/", "tests"},
     {"benchmark/", "bench"},
