@@ -69,6 +69,9 @@ class SinkProgress {
   /// The delivery is the sink's own: settles its ranges, its part of the ledger, the metrics and the latency histogram.
   /// `outputs`: the files it was written to, with their new lengths.
   virtual void complete(const Delivery& delivery, std::span<const OutputMark> outputs = {}) = 0;
+  /// The same for deliveries whose bytes came into the outputs together, in one compressed frame say: all of them at
+  /// one moment, so that no checkpoint lies between them.
+  virtual void complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) = 0;
   /// Before the first byte goes to a file that is not among the open outputs: writes its present length to the journal
   /// at once, so that a crash before the next commit can be undone. Returns at once without a state directory.
   virtual Status announce(const OutputMark& output) = 0;
@@ -115,8 +118,8 @@ class CheckpointStore {
   /// Begins a run (the start, or a reload) with these sinks, in the order of SourceFile::delivered_until. Positions of
   /// sinks that are not among them are kept for a later run. What the last run completed without gaps counts as done,
   /// committed or not; everything behind it is read again.
-  /// `feeds`: where a sink is named, only the sources named with it reach it, and it holds back no other's files; a sink
-  /// that is not is reached by all.
+  /// `feeds`: where a sink is named, only the sources named with it reach it, and it holds back no other's files; a
+  /// sink that is not is reached by all.
   virtual void begin_run(std::vector<std::string> sinks, SinkFeeds feeds = {}) = 0;
 
   /// A source has opened a file: where to go on. `first_offset`: where to begin if it was never seen (and for a sink
@@ -133,7 +136,7 @@ class CheckpointStore {
 
   /// The progress of one sink, valid until the next begin_run. `accounts` and `completed` are told of every completion.
   struct Hooks {
-    std::vector<SinkAccount*> accounts;  ///< by Delivery::pipeline; empty, or null for one: nobody's
+    std::vector<SinkAccount*> accounts;              ///< by Delivery::pipeline; empty, or null for one: nobody's
     std::function<void(const Delivery&)> completed;  ///< sink thread; metrics
   };
   virtual SinkProgress& sink(const std::string& name, Hooks hooks) = 0;

@@ -40,62 +40,78 @@ void SinkTracker::load(const journal::SinkState* committed) {
 }
 
 void SinkTracker::complete(const Delivery& delivery, std::span<const OutputMark> outputs) {
+  complete_together(std::span(&delivery, 1), outputs);
+}
+
+void SinkTracker::complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) {
   bool news = false;
   bool overflow = false;
   {
     const MutexLock lock(mutex_);
-    const bool whole = last_part(delivery);
-    for (const SourceRange& range : delivery.ranges) {
-      if (!whole) break;
-      if (!range.file || range.file->id == 0) continue;
-      const auto found = files_.find(range.file->id);
-      if (found == files_.end()) continue;  // a file that has begun again meanwhile
-      File& file = found->second;
-      const bool was_gap_free = file.live.gap_free();
-      const std::uint64_t before = file.live.contiguous();
-      if (!file.live.complete(range.begin, range.end)) overflow = true;
-      const bool is_gap_free = file.live.gap_free();
-      if (was_gap_free && !is_gap_free) ++gaps_;
-      if (!was_gap_free && is_gap_free) --gaps_;
-      if (!file.moved && file.live.contiguous() != before) {
-        file.moved = true;
-        moved_files_.push_back(range.file->id);
-      }
-    }
-    for (const OutputMark& mark : outputs) {
-      const OutputKey key{mark.device, mark.inode};
-      Output& output = outputs_[key];
-      if (output.path != mark.path) output.path = mark.path;
-      output.live = mark.length;
-      output.live_retired = false;
-      output.sync = mark.sync;
-      writes_outputs_ = true;
-      touch(key, output);
-    }
+    for (const Delivery& delivery : deliveries) overflow = !enter(delivery) || overflow;
+    for (const OutputMark& mark : outputs) enter(mark);
     news = settle();
   }
   if (overflow) {
     log::error("checkpoints", "too many deliveries completed behind a missing one; its position stays where it is",
                {{"sink", name_}, {"limit", Watermark::kPendingMax}});
   }
-  if (SinkAccount* account =
-          delivery.pipeline < hooks_.accounts.size() ? hooks_.accounts[delivery.pipeline] : nullptr) {
-    if (delivery.discards.empty() && delivery.delivered == delivery.admitted) {
-      account->delivered_all(delivery.admitted);
-    } else {
-      for (const Delivery::Discard& discard : delivery.discards) {
-        if (discard.intentional) {
-          account->discarded(reason_name(discard.reason), discard.amount);
-        } else {
-          account->failed(reason_name(discard.reason), discard.amount);
-        }
-      }
-      account->delivered(delivery.delivered);
-      account->completed(delivery.admitted);
+  for (const Delivery& delivery : deliveries) {
+    settle_account(delivery);
+    if (hooks_.completed) hooks_.completed(delivery);
+  }
+  if (news) owner_.note_change();
+}
+
+bool SinkTracker::enter(const Delivery& delivery) {
+  if (!last_part(delivery)) return true;
+  bool fits = true;
+  for (const SourceRange& range : delivery.ranges) {
+    if (!range.file || range.file->id == 0) continue;
+    const auto found = files_.find(range.file->id);
+    if (found == files_.end()) continue;  // a file that has begun again meanwhile
+    File& file = found->second;
+    const bool was_gap_free = file.live.gap_free();
+    const std::uint64_t before = file.live.contiguous();
+    fits = file.live.complete(range.begin, range.end) && fits;
+    const bool is_gap_free = file.live.gap_free();
+    if (was_gap_free && !is_gap_free) ++gaps_;
+    if (!was_gap_free && is_gap_free) --gaps_;
+    if (!file.moved && file.live.contiguous() != before) {
+      file.moved = true;
+      moved_files_.push_back(range.file->id);
     }
   }
-  if (hooks_.completed) hooks_.completed(delivery);
-  if (news) owner_.note_change();
+  return fits;
+}
+
+void SinkTracker::enter(const OutputMark& mark) {
+  const OutputKey key{mark.device, mark.inode};
+  Output& output = outputs_[key];
+  if (output.path != mark.path) output.path = mark.path;
+  output.live = mark.length;
+  output.live_retired = false;
+  output.sync = mark.sync;
+  writes_outputs_ = true;
+  touch(key, output);
+}
+
+void SinkTracker::settle_account(const Delivery& delivery) {
+  SinkAccount* account = delivery.pipeline < hooks_.accounts.size() ? hooks_.accounts[delivery.pipeline] : nullptr;
+  if (!account) return;
+  if (delivery.discards.empty() && delivery.delivered == delivery.admitted) {
+    account->delivered_all(delivery.admitted);
+    return;
+  }
+  for (const Delivery::Discard& discard : delivery.discards) {
+    if (discard.intentional) {
+      account->discarded(reason_name(discard.reason), discard.amount);
+    } else {
+      account->failed(reason_name(discard.reason), discard.amount);
+    }
+  }
+  account->delivered(delivery.delivered);
+  account->completed(delivery.admitted);
 }
 
 bool SinkTracker::last_part(const Delivery& delivery) {

@@ -47,6 +47,7 @@ class SinkTracker final : public SinkProgress {
   SinkTracker(ProgressOwner& owner, std::string name, const journal::SinkState* committed);
 
   void complete(const Delivery& delivery, std::span<const OutputMark> outputs) override;
+  void complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) override;
   Status announce(const OutputMark& output) override;
   void retire(const std::string& path) override;
   std::vector<OutputMark> recovered() const override;
@@ -101,6 +102,10 @@ class SinkTracker final : public SinkProgress {
   };
 
   void load(const journal::SinkState* committed) LOGPIPE_REQUIRES(mutex_);
+  /// Enters the ranges. False when too much is complete behind a missing delivery.
+  bool enter(const Delivery& delivery) LOGPIPE_REQUIRES(mutex_);
+  void enter(const OutputMark& mark) LOGPIPE_REQUIRES(mutex_);
+  void settle_account(const Delivery& delivery);
   /// Whether this completes its batch. The others of a batch leave a gap until then: bytes of it are in the output.
   bool last_part(const Delivery& delivery) LOGPIPE_REQUIRES(mutex_);
   bool settle() LOGPIPE_REQUIRES(mutex_);

@@ -62,6 +62,33 @@ TEST_CASE("outputs: positions and lengths are committed together") {
   CHECK(found.outputs[0].length == 500);
 }
 
+TEST_CASE("outputs: deliveries that are completed together are committed together") {
+  TempDir dir;
+  Run run(dir);
+  std::size_t told = 0;
+  std::vector<Found> between;
+  CheckpointStore::Hooks hooks;
+  hooks.completed = [&](const Delivery&) {
+    ++told;
+    CHECK(run.store->commit());
+    between.push_back(found_by_next(dir));
+  };
+  run.out = &run.store->sink("out", std::move(hooks));
+  REQUIRE(run.out->announce(mark_of(dir / "out", 0)));
+  std::vector<Delivery> deliveries;
+  deliveries.push_back(delivery_of(run.file, 0, 1000));
+  deliveries.push_back(delivery_of(run.file, 1000, 2500));
+  const OutputMark marks[] = {mark_of(dir / "out", 123)};
+  run.out->complete_together(deliveries, marks);
+  CHECK(told == 2);
+  REQUIRE(between.size() == 2);
+  for (const Found& found : between) {
+    CHECK(found.position == 2500);
+    REQUIRE(found.outputs.size() == 1);
+    CHECK(found.outputs[0].length == 123);
+  }
+}
+
 TEST_CASE("outputs: an announced file is in the journal at once, before any commit") {
   TempDir dir;
   Run run(dir);

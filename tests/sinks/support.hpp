@@ -83,9 +83,14 @@ inline std::string written(const Encoded& encoded, const Block* block) {
 class FakeProgress final : public SinkProgress {
  public:
   void complete(const Delivery& delivery, std::span<const OutputMark> outputs) override {
+    complete_together(std::span(&delivery, 1), outputs);
+  }
+  void complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) override {
     std::lock_guard lock(mutex_);
-    ++completed_;
-    log_.push_back("complete " + std::to_string(delivery.encoded.size()));
+    completed_ += deliveries.size();
+    std::string sizes;
+    for (const Delivery& delivery : deliveries) sizes += ' ' + std::to_string(delivery.encoded.size());
+    log_.push_back("complete" + sizes);
     for (const OutputMark& mark : outputs) marks_.push_back(mark);
     last_outputs_.assign(outputs.begin(), outputs.end());
     changed_.notify_all();
