@@ -96,6 +96,7 @@ void BM_Encode_Pretty(benchmark::State& state) {
 class NoProgress final : public SinkProgress {
  public:
   void complete(const Delivery&, std::span<const OutputMark>) override {}
+  void complete_together(std::span<const Delivery>, std::span<const OutputMark>) override {}
   Status announce(const OutputMark&) override { return {}; }
   void retire(const std::string&) override {}
   std::vector<OutputMark> recovered() const override { return {}; }
