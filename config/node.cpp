@@ -1,5 +1,6 @@
 #include "config/node.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "config/text.hpp"
@@ -135,6 +136,29 @@ std::string to_yaml(const Node& node) {
   if (node.is_map() && node.entries.empty()) return "{}\n";
   write(node, 0, out);
   return out;
+}
+
+std::string fingerprint(const Node& node) {
+  const auto text = [](std::string_view value) { return std::to_string(value.size()) + ":" + std::string(value); };
+  switch (node.kind) {
+    case Node::Kind::null:
+      return "~";
+    case Node::Kind::scalar:
+      return (node.quoted ? "'" : "") + text(node.text);
+    case Node::Kind::sequence: {
+      std::string out = "[";
+      for (const Node& item : node.items) out += fingerprint(item);
+      return out + "]";
+    }
+    case Node::Kind::map:
+      break;
+  }
+  std::vector<std::string> entries;
+  for (const Node::Entry& entry : node.entries) entries.push_back(text(entry.key) + fingerprint(entry.value));
+  std::sort(entries.begin(), entries.end());
+  std::string out = "{";
+  for (const std::string& entry : entries) out += entry;
+  return out + "}";
 }
 
 std::string yaml_scalar(std::string_view text) {

@@ -50,6 +50,10 @@ struct Node::Entry {
 /// The tree as YAML, secrets as `<redacted>`. Block style, two spaces a level, ends with a newline.
 std::string to_yaml(const Node& node);
 
+/// A text that two trees share exactly when they mean the same to every option: without marks, with secrets, maps in
+/// the order of their keys. For comparing, not for showing.
+std::string fingerprint(const Node& node);
+
 /// `text` as one YAML flow scalar: as it is where that reads back as the same text, otherwise in double quotes.
 std::string yaml_scalar(std::string_view text);
 

@@ -40,7 +40,20 @@ const std::string& Plan::PipelinePart::component_name(std::uint32_t component) c
 }
 
 std::string Plan::source_name(std::size_t source) const {
-  return source < sources.size() ? sources[source].name : publication_name(pipelines[source - sources.size()].name);
+  return source < kPublications ? sources[source].name : publication_name(pipelines[source - kPublications].name);
+}
+
+Plan Plan::view(std::size_t pipeline) const {
+  Plan view = *this;
+  for (SourcePart& part : view.sources) part.source.reset();
+  const std::vector<std::size_t>& own = view.pipelines[pipeline].sinks;
+  for (std::size_t i = 0; i < view.sinks.size(); ++i) {
+    if (std::find(own.begin(), own.end(), i) == own.end()) view.sinks[i].sink.reset();
+  }
+  for (std::size_t i = 0; i < view.pipelines.size(); ++i) {
+    if (i != pipeline) view.pipelines[i].stages.clear();
+  }
+  return view;
 }
 
 std::size_t lane_of(Level level) noexcept {

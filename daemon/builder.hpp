@@ -1,6 +1,12 @@
 #pragma once
 
+#include <cstddef>
+#include <map>
+#include <string>
+#include <vector>
+
 #include "channel/result.hpp"
+#include "daemon/graph_diff.hpp"
 #include "daemon/plan.hpp"
 #include "daemon/settings.hpp"
 #include "delivery/checkpoint.hpp"
@@ -19,6 +25,39 @@ struct BuildServices {
   HealthTable* health{nullptr};
   Ledger* ledger{nullptr};
   bool once{false};
+};
+
+/// Makes the parts of one plan after another: of a configuration at first, then, each time it changes, only what the
+/// change begins; everything else is handed on. Threads: one at a time. Ends: outlives the graph that runs its plans.
+class Planner {
+ public:
+  explicit Planner(BuildServices services) : services_(services) {}
+
+  /// Makes every component and begins a run of the checkpoint store with the sinks.
+  Result<Plan> begin(const Settings& settings);
+
+  /// What can be made, and can fail, while the present plan still runs: the stages of the pipelines that begin.
+  Status prepare(const Settings& next, const GraphDiff& diff);
+  /// The plan of what was prepared, when everything that ends has ended: changes the run of the checkpoint store and
+  /// makes the sources and sinks that begin.
+  Plan build(const Settings& next, const GraphDiff& diff);
+
+  /// The sinks that run, for what reaches all of them.
+  const Plan& plan() const noexcept { return plan_; }
+
+ private:
+  template <class Parts>
+  static std::size_t place_of(Parts& parts, const std::string& name);
+  std::size_t pipeline_place();
+  void make_sink(const Settings& settings, std::size_t index);
+  void make_source(const Settings& settings, std::size_t index);
+  void seat_pipeline(const Settings& settings, std::size_t index, Plan::PipelinePart part);
+  void link(const Settings& settings);
+
+  const BuildServices services_;
+  Plan plan_;
+  std::vector<PipelineAccount*> accounts_;              // by place of the pipeline
+  std::map<std::string, Plan::PipelinePart> prepared_;  // by name
 };
 
 /// Makes every component of the settings and begins a run of the checkpoint store with its sinks.

@@ -9,13 +9,12 @@ namespace logpipe {
 
 namespace {
 
-/// A source that several pipelines have is counted by the first of them.
+/// A source that several pipelines have is counted by the first of them by name, which a reload does not change.
 bool counts(const Plan& plan, std::size_t pipeline, std::size_t source) {
-  for (std::size_t i = 0; i < pipeline; ++i) {
-    const std::vector<std::size_t>& sources = plan.pipelines[i].sources;
-    if (std::find(sources.begin(), sources.end(), source) != sources.end()) return false;
-  }
-  return true;
+  return std::none_of(plan.pipelines.begin(), plan.pipelines.end(), [&](const Plan::PipelinePart& other) {
+    return other.name < plan.pipelines[pipeline].name &&
+           std::find(other.sources.begin(), other.sources.end(), source) != other.sources.end();
+  });
 }
 
 }  // namespace

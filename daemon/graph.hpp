@@ -1,7 +1,14 @@
 #pragma once
 
+#include <functional>
+#include <memory>
+#include <optional>
+
+#include "channel/channel.hpp"
 #include "channel/context.hpp"
+#include "channel/mutex.hpp"
 #include "channel/result.hpp"
+#include "daemon/graph_diff.hpp"
 #include "daemon/plan.hpp"
 #include "daemon/topic_hub.hpp"
 #include "daemon/worker_board.hpp"
@@ -24,6 +31,18 @@ struct GraphServices {
 /// In the ledger of a pipeline that publishes, its topics are one more sink, of this name.
 inline constexpr char kPublishAccount[] = "publish";
 
+/// One configuration taking over from another while what they have in common runs on.
+struct GraphChange {
+  GraphDiff diff;
+  /// Called once everything of `diff.end_*` has ended and nothing of it is under way. The parts of the plan that did
+  /// not end stand in the same places as before and are the same objects.
+  std::function<Plan()> build;
+  /// Called once, from the graph's thread: the change is made, or why not. After a failure the graph ends.
+  std::function<void(const Status&)> done;
+};
+
+class RunningGraph;
+
 /// Runs a plan. For each pipeline: sources and subscriptions → channel → pool of workers → in ticket order → a bounded
 /// channel per sink → sinks. A source of several pipelines reaches them through a tee; a sink of several receives from
 /// all of them.
@@ -40,9 +59,15 @@ class Graph {
   /// error is returned. Called once; blocks.
   Status run(const Context& intake, const Context& run);
 
+  /// Makes a change while run() goes on. Does not wait: `done` tells. A second change waits for the first. False, and
+  /// nothing is called, when the graph does not run (any more). Any thread.
+  bool change(GraphChange change);
+
  private:
   Plan plan_;
   GraphServices services_;
+  mutable Mutex mutex_;
+  RunningGraph* running_ LOGPIPE_GUARDED_BY(mutex_){nullptr};
 };
 
 }  // namespace logpipe

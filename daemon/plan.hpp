@@ -18,19 +18,20 @@
 namespace logpipe {
 
 /// A configuration as it is about to run: sources and sinks, the pipelines between them, and what stands between those.
-/// Constant once it runs; all threads share it.
+/// Constant once it runs; all threads share it. A part keeps its place in these lists for as long as it runs, so that
+/// another plan can take over while it does; a place that nobody has is a part without a name.
 struct Plan {
   struct SourcePart {
     std::string name;
-    std::unique_ptr<Source> source;
+    std::shared_ptr<Source> source;
   };
   struct StagePart {
     std::string name;
-    std::unique_ptr<Stage> stage;
+    std::shared_ptr<Stage> stage;
   };
   struct SinkPart {
     std::string name;
-    std::unique_ptr<Sink> sink;
+    std::shared_ptr<Sink> sink;
     std::optional<LevelCondition> when;  ///< only events for which it holds
     Capacity queue;                      ///< bound of the queue in front of it: events and bytes
     bool by_level{false};                ///< the queue hands out the most severe first
@@ -57,9 +58,11 @@ struct Plan {
   std::vector<SinkPart> sinks;
   std::vector<PipelinePart> pipelines;
 
-  /// What Block::source means: a source, or, behind them, a pipeline whose events others subscribe to.
-  std::size_t source_count() const noexcept { return sources.size() + pipelines.size(); }
+  /// What Block::source means: a source, or, from here on, a pipeline whose events others subscribe to.
+  static constexpr std::uint32_t kPublications = 1U << 20;
   std::string source_name(std::size_t source) const;
+  /// What one pipeline needs to know: its own parts, and the names and patterns of the others.
+  Plan view(std::size_t pipeline) const;
 };
 
 }  // namespace logpipe

@@ -36,13 +36,14 @@ std::string word_of(std::string_view name) {
 
 Publisher::Publisher(const Plan& plan, std::size_t pipeline, BlockPool& pool, TopicHub* topics)
     : plan_(plan), pipeline_(plan.pipelines[pipeline]), index_(pipeline), pool_(pool), topics_(topics) {
-  for (std::size_t i = 0; i < plan.source_count(); ++i) {
-    const std::string& name =
-        i < plan.sources.size() ? plan.sources[i].name : plan.pipelines[i - plan.sources.size()].name;
+  const auto add_source = [this](std::size_t source, const std::string& name) {
     auto topic = TopicTemplate::parse(word_of(pipeline_.name) + "." + word_of(name) + ".{level}");
     LOGPIPE_ASSERT(topic.has_value());
-    by_source_.push_back(std::move(*topic));
-  }
+    by_source_.emplace(static_cast<std::uint32_t>(source), std::move(*topic));
+  };
+  if (pipeline_.publish) return;
+  for (const std::size_t source : pipeline_.sources) add_source(source, plan.sources[source].name);
+  for (const std::size_t from : pipeline_.publishers) add_source(Plan::kPublications + from, plan.pipelines[from].name);
 }
 
 BlockRef Publisher::operator()(const Batch& batch) {
@@ -54,7 +55,7 @@ BlockRef Publisher::operator()(const Batch& batch) {
   names_.clear();
   unpublished_.clear();
   indexes_.clear();
-  const TopicTemplate& topic = pipeline_.publish ? *pipeline_.publish : by_source_[batch.block().source];
+  const TopicTemplate& topic = pipeline_.publish ? *pipeline_.publish : by_source_.at(batch.block().source);
   const bool publishes = pipeline_.publish.has_value() || everything_;
 
   std::vector<Segment> segments;
@@ -103,7 +104,7 @@ BlockRef Publisher::operator()(const Batch& batch) {
   block->unpublished = unpublished_;
   block->charge_origins();
   block->topics = std::make_shared<const std::vector<std::string>>(std::move(names_));
-  block->source = static_cast<std::uint32_t>(plan_.sources.size() + index_);
+  block->source = static_cast<std::uint32_t>(Plan::kPublications + index_);
   block->read_at = batch.block().read_at;
   block->read_mono = batch.block().read_mono;
   return freeze(std::move(block));

@@ -35,7 +35,8 @@ class Publisher {
   const std::size_t index_;
   BlockPool& pool_;
   TopicHub* const topics_;
-  std::vector<TopicTemplate> by_source_;  ///< where the pipeline has no `publish:`, for taps: PIPELINE.SOURCE.{level}
+  /// Where the pipeline has no `publish:`, for taps: PIPELINE.SOURCE.{level}, by Block::source.
+  std::unordered_map<std::uint32_t, TopicTemplate> by_source_;
   std::unordered_map<std::string, bool> wanted_;  ///< topics, by whether a subscriber's pattern matches; bounded
 
   // Of the block in the making.

@@ -134,7 +134,7 @@ void decode_source(const config::Named<Node>& named, Diagnostics& diagnostics, S
   if (!object.take(common)) return suggest_type(decoder);
   const SourceEntry* entry = find_source(*common.type);
   if (entry == nullptr) return unknown_type(decoder, "source type", common.type, source_registry());
-  settings.sources.push_back({named.name, *common.type, entry->decode(object)});
+  settings.sources.push_back({named.name, *common.type, entry->decode(object), config::fingerprint(named.value)});
   object.finish();
 }
 
@@ -146,7 +146,11 @@ void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Set
   if (common.type->empty()) return suggest_type(decoder);
   const SinkEntry* entry = find_sink(*common.type);
   if (entry == nullptr) return unknown_type(decoder, "sink type", common.type, sink_registry());
-  Settings::SinkSettings sink{named.name, entry->decode(object), std::nullopt, common.queue.value_or(settings.queue)};
+  Settings::SinkSettings sink{
+      named.name, entry->decode(object), std::nullopt, common.queue.value_or(settings.queue), *common.when, {}};
+  Node options = named.value;
+  std::erase_if(options.entries, [](const Node::Entry& option) { return option.key == "when"; });
+  sink.fingerprint = config::fingerprint(options);
   object.finish();
   if (usable && !common.when->empty()) {
     LevelCondition::Problem problem;
@@ -175,7 +179,9 @@ std::vector<Settings::StageSettings> decode_stages(const std::vector<config::Nam
     Decoder decoder(choice.options, diagnostics, path + "." + choice.name);
     std::shared_ptr<const StagePlan> plan = entry->decode(decoder);
     const int number = ++seen[choice.name];
-    decoded.push_back({number == 1 ? choice.name : choice.name + "-" + std::to_string(number), std::move(plan)});
+    std::string fingerprint = choice.name + config::fingerprint(choice.options) + plan->content();
+    decoded.push_back({number == 1 ? choice.name : choice.name + "-" + std::to_string(number), std::move(plan),
+                       std::move(fingerprint)});
   }
   return decoded;
 }
@@ -448,6 +454,9 @@ Settings decode_settings(const Node& root, Diagnostics& diagnostics) {
   for (const auto& sink : components.sinks) decode_sink(sink, diagnostics, settings);
   if (components.sources.empty()) decode_source({"stdin", {}, map_of_type("stdin")}, diagnostics, settings);
   if (components.sinks.empty()) decode_sink({"stdout", {}, map_of_type("stdout")}, diagnostics, settings);
+  if (const Node* queue = root.find("queue")) {
+    for (Settings::SinkSettings& sink : settings.sinks) sink.fingerprint += config::fingerprint(*queue);
+  }
   decode_pipelines(components, diagnostics, settings);
   if (diagnostics.ok()) check_used(components, settings, diagnostics);
   if (diagnostics.ok()) check_together(components, settings, diagnostics);

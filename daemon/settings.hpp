@@ -100,16 +100,20 @@ struct Settings : ProcessSettings {
     std::string name;
     std::string type;
     std::shared_ptr<const SourcePlan> plan;
+    std::string fingerprint;  ///< equal for equal options, see config::fingerprint; likewise below
   };
   struct StageSettings {
     std::string name;
     std::shared_ptr<const StagePlan> plan;
+    std::string fingerprint;  ///< with the content of files that were read for it
   };
   struct SinkSettings {
     std::string name;
     std::shared_ptr<const SinkPlan> plan;
     std::optional<LevelCondition> when;
     QueueSettings queue;
+    std::string when_text;
+    std::string fingerprint;  ///< with the queue, without `when`, which is the pipelines' affair
   };
 
   /// One chain: what comes from its sources and subscriptions passes its stages and goes to its sinks and topic.

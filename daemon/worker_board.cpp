@@ -64,6 +64,15 @@ std::shared_ptr<PoolStats> WorkerBoard::begin(const std::string& pipeline) {
   return stats;
 }
 
+void WorkerBoard::end(const std::string& pipeline) {
+  Pool before;  // its callbacks end outside the lock
+  const MutexLock lock(mutex_);
+  const auto found = pools_.find(pipeline);
+  if (found == pools_.end()) return;
+  before = std::move(found->second);
+  pools_.erase(found);
+}
+
 std::string WorkerBoard::to_json() const {
   std::map<std::string, std::shared_ptr<PoolStats>> pools;
   {

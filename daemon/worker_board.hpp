@@ -21,6 +21,9 @@ class WorkerBoard {
   /// The board of a pipeline's pool that begins; takes the place of an earlier one of that name.
   std::shared_ptr<PoolStats> begin(const std::string& pipeline);
 
+  /// A pipeline's pool is no more.
+  void end(const std::string& pipeline);
+
   /// One line of JSON with a final newline: {"pipelines":[{"name":"main","workers":2,"min":1,"max":4,"grown":1,
   /// "shrunk":0,"each":[{"worker":0,"running":true,"items":7,"busy_seconds":0.5,"in_progress":{"label":"app",
   /// "age_seconds":0.01}}]}]}, `in_progress` null for one that waits.

@@ -121,6 +121,14 @@ class CheckpointStore {
   /// `feeds`: where a sink is named, only the sources named with it reach it, and it holds back no other's files; a
   /// sink that is not is reached by all.
   virtual void begin_run(std::vector<std::string> sinks, SinkFeeds feeds = {}) = 0;
+  /// Changes the run that goes on. Whoever is not named in `begun_*` runs on and keeps its place in `sinks`.
+  struct RunChange {
+    std::vector<std::string> sinks;  ///< by place in SourceFile::delivered_until; empty: nobody has it
+    SinkFeeds feeds;
+    std::set<std::string> begun_sinks;    ///< begin now, as with begin_run; where they ran before, they have ended
+    std::set<std::string> begun_sources;  ///< likewise; what they had under way is complete in every sink that runs on
+  };
+  virtual void change_run(RunChange change) = 0;
 
   /// A source has opened a file: where to go on. `first_offset`: where to begin if it was never seen (and for a sink
   /// that never saw it). A known file that is shorter than its position, or whose head changed, counts as never seen. A
@@ -140,6 +148,8 @@ class CheckpointStore {
     std::function<void(const Delivery&)> completed;  ///< sink thread; metrics
   };
   virtual SinkProgress& sink(const std::string& name, Hooks hooks) = 0;
+  /// Of a sink that runs: the account of the pipeline of that index from now on. Any thread.
+  virtual void set_account(const std::string& sink, std::size_t pipeline, SinkAccount* account) = 0;
 
   /// Group commit: commits every interval while something changed, until `ctx` ends (success). Run it on a thread of
   /// its own. A journal that cannot be written is tried again each interval; a failed sync of an output is returned at

@@ -73,18 +73,43 @@ void JournalledCheckpoints::begin_run(std::vector<std::string> sinks, SinkFeeds 
   const MutexLock commit_guard(commit_mutex_);
   const MutexLock guard(mutex_);
   output_failure_.reset();
-  run_sinks_.clear();
   feeds_ = std::move(feeds);
-  for (const std::string& name : sinks) {
-    std::unique_ptr<SinkTracker>& tracker = trackers_[name];
-    if (!tracker) tracker = std::make_unique<SinkTracker>(*this, name, committed(name));
-    run_sinks_.push_back(tracker.get());
-  }
+  seat_sinks(sinks);
   for (const auto& [name, tracker] : trackers_) {
     tracker->begin_run(committed(name));
     tracker->set_hooks({});
   }
   for (auto& [id, file] : files_) file.attached = false;
+}
+
+void JournalledCheckpoints::change_run(RunChange change) {
+  const MutexLock commit_guard(commit_mutex_);
+  const MutexLock guard(mutex_);
+  feeds_ = std::move(change.feeds);
+  seat_sinks(change.sinks);
+  for (const auto& [name, tracker] : trackers_) {
+    const bool runs_on = std::find(run_sinks_.begin(), run_sinks_.end(), tracker.get()) != run_sinks_.end() &&
+                         !change.begun_sinks.contains(name);
+    if (runs_on) continue;
+    tracker->begin_run(committed(name));
+    tracker->set_hooks({});
+  }
+  for (auto& [id, file] : files_) {
+    if (change.begun_sources.contains(file.record.source)) file.attached = false;
+  }
+}
+
+void JournalledCheckpoints::seat_sinks(const std::vector<std::string>& sinks) {
+  run_sinks_.clear();
+  for (const std::string& name : sinks) {
+    if (name.empty()) {
+      run_sinks_.push_back(nullptr);
+      continue;
+    }
+    std::unique_ptr<SinkTracker>& tracker = trackers_[name];
+    if (!tracker) tracker = std::make_unique<SinkTracker>(*this, name, committed(name));
+    run_sinks_.push_back(tracker.get());
+  }
 }
 
 Resume JournalledCheckpoints::attach(const std::string& source, const std::string& path, int fd,
@@ -169,6 +194,13 @@ SinkProgress& JournalledCheckpoints::sink(const std::string& name, Hooks hooks) 
   return *found->second;
 }
 
+void JournalledCheckpoints::set_account(const std::string& sink, std::size_t pipeline, SinkAccount* account) {
+  const MutexLock guard(mutex_);
+  const auto found = trackers_.find(sink);
+  LOGPIPE_ASSERT(found != trackers_.end());
+  found->second->set_account(pipeline, account);
+}
+
 std::vector<CheckpointStore::Position> JournalledCheckpoints::positions() const {
   const MutexLock guard(mutex_);
   std::vector<Position> all;
@@ -202,7 +234,7 @@ Resume JournalledCheckpoints::resume(File& file, bool known) {
   bool reached_by_any = false;
   for (SinkTracker* tracker : run_sinks_) {
     std::uint64_t position = 0;
-    if (reaches(file.record.source, *tracker)) {
+    if (tracker != nullptr && reaches(file.record.source, *tracker)) {
       position = tracker->adopt(file.record.id, file.record.first_offset);
       offset = std::min(offset, position);
       reached_by_any = true;
@@ -458,7 +490,7 @@ std::vector<std::uint64_t> JournalledCheckpoints::settled_files(const std::vecto
     const File& file = files_.at(id);
     bool everywhere = true;
     for (const SinkTracker* tracker : run_sinks_) {
-      if (!reaches(file.record.source, *tracker)) continue;
+      if (tracker == nullptr || !reaches(file.record.source, *tracker)) continue;
       std::uint64_t position = file.record.first_offset;
       if (const journal::SinkState* state = committed(tracker->name())) {
         const auto found = state->positions.find(id);

@@ -30,10 +30,12 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   Status load();
 
   void begin_run(std::vector<std::string> sinks, SinkFeeds feeds = {}) override;
+  void change_run(RunChange change) override;
   Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) override;
   Resume restart(const SourceFileRef& file, int fd) override;
   void finished(const SourceFileRef& file, std::uint64_t end) override;
   SinkProgress& sink(const std::string& name, Hooks hooks) override;
+  void set_account(const std::string& sink, std::size_t pipeline, SinkAccount* account) override;
   Status run(const Context& ctx) override;
   Status commit() override;
   std::optional<Error> output_failure() const override;
@@ -62,6 +64,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   Status announce(SinkTracker& sink, const OutputMark& output) override;
   void note_change() noexcept override;
 
+  void seat_sinks(const std::vector<std::string>& sinks) LOGPIPE_REQUIRES(mutex_);
   Resume begin_file(const std::string& source, const std::string& path, const FileHead& head,
                     std::uint64_t first_offset) LOGPIPE_REQUIRES(mutex_);
   Resume resume(File& file, bool known) LOGPIPE_REQUIRES(mutex_);
@@ -100,7 +103,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   std::vector<std::uint64_t> finishing_ LOGPIPE_GUARDED_BY(mutex_);
   std::vector<std::uint64_t> forgotten_ LOGPIPE_GUARDED_BY(mutex_);  // gone here, not yet in the journal
   std::map<std::string, std::unique_ptr<SinkTracker>> trackers_ LOGPIPE_GUARDED_BY(mutex_);
-  std::vector<SinkTracker*> run_sinks_ LOGPIPE_GUARDED_BY(mutex_);
+  std::vector<SinkTracker*> run_sinks_ LOGPIPE_GUARDED_BY(mutex_);  // null: nobody has this place
   SinkFeeds feeds_ LOGPIPE_GUARDED_BY(mutex_);
 
   std::atomic<std::uint64_t> commits_{0};

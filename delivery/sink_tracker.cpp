@@ -58,7 +58,7 @@ void SinkTracker::complete_together(std::span<const Delivery> deliveries, std::s
   }
   for (const Delivery& delivery : deliveries) {
     settle_account(delivery);
-    if (hooks_.completed) hooks_.completed(delivery);
+    if (completed_) completed_(delivery);
   }
   if (news) owner_.note_change();
 }
@@ -97,8 +97,12 @@ void SinkTracker::enter(const OutputMark& mark) {
 }
 
 void SinkTracker::settle_account(const Delivery& delivery) {
-  SinkAccount* account = delivery.pipeline < hooks_.accounts.size() ? hooks_.accounts[delivery.pipeline] : nullptr;
-  if (!account) return;
+  SinkAccount* account = nullptr;
+  {
+    const MutexLock lock(mutex_);
+    if (delivery.pipeline < accounts_.size()) account = accounts_[delivery.pipeline];
+  }
+  if (account == nullptr) return;
   if (delivery.discards.empty() && delivery.delivered == delivery.admitted) {
     account->delivered_all(delivery.admitted);
     return;
@@ -145,6 +149,18 @@ std::vector<OutputMark> SinkTracker::recovered() const {
   return recovered_;
 }
 
+void SinkTracker::set_hooks(CheckpointStore::Hooks hooks) {
+  const MutexLock lock(mutex_);
+  accounts_ = std::move(hooks.accounts);
+  completed_ = std::move(hooks.completed);
+}
+
+void SinkTracker::set_account(std::size_t pipeline, SinkAccount* account) {
+  const MutexLock lock(mutex_);
+  if (accounts_.size() <= pipeline) accounts_.resize(pipeline + 1);
+  accounts_[pipeline] = account;
+}
+
 void SinkTracker::begin_run(const journal::SinkState* committed) {
   const MutexLock lock(mutex_);
   for (const OutputKey& key : moved_outputs_) {
@@ -186,7 +202,7 @@ std::uint64_t SinkTracker::adopt(std::uint64_t file_id, std::uint64_t first_offs
     file.stable = first_offset;
     file.live.reset(first_offset);
   }
-  return file.stable;
+  return file.live.contiguous();
 }
 
 void SinkTracker::drop(std::uint64_t file_id) {

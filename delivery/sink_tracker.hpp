@@ -53,12 +53,14 @@ class SinkTracker final : public SinkProgress {
   std::vector<OutputMark> recovered() const override;
 
   const std::string& name() const noexcept { return name_; }
-  void set_hooks(CheckpointStore::Hooks hooks) { hooks_ = std::move(hooks); }
+  void set_hooks(CheckpointStore::Hooks hooks);
+  void set_account(std::size_t pipeline, SinkAccount* account);
 
   /// Back to what is stable, or for a held sink to what is committed: everything behind it will be read again, and the
   /// outputs cut back to it.
   void begin_run(const journal::SinkState* committed);
-  /// Follows a file from here on, from `first_offset` unless it has a position. Returns where the sink goes on.
+  /// Follows a file from here on, from `first_offset` unless it has a position. Returns where the sink goes on: behind
+  /// what it has settled, for nothing of the file is under way.
   std::uint64_t adopt(std::uint64_t file_id, std::uint64_t first_offset);
   void drop(std::uint64_t file_id);
   /// The farthest offset that is settled, 0 for a file it does not follow.
@@ -115,7 +117,7 @@ class SinkTracker final : public SinkProgress {
 
   ProgressOwner& owner_;
   const std::string name_;
-  CheckpointStore::Hooks hooks_;  // constant during a run
+  std::function<void(const Delivery&)> completed_;  // constant while the sink runs
 
   // A mutex, not a channel: taken once per batch and once per commit, for less than a channel operation takes, and the
   // committer needs the state as a whole at one moment.
@@ -131,6 +133,7 @@ class SinkTracker final : public SinkProgress {
   std::size_t gaps_ LOGPIPE_GUARDED_BY(mutex_){0};  // files whose watermark is behind something settled
   bool writes_outputs_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool held_ LOGPIPE_GUARDED_BY(mutex_){false};
+  std::vector<SinkAccount*> accounts_ LOGPIPE_GUARDED_BY(mutex_);  // by pipeline
 };
 
 }  // namespace logpipe::detail

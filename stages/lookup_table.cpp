@@ -133,6 +133,7 @@ std::shared_ptr<const LookupTable> LookupTable::load(const Spec& spec, std::vect
 
   const std::vector<std::string> names = field_names(table, spec, problems);
   if (!problems.empty()) return nullptr;
+  result->content_ = fingerprint(*text);
   result->rows_.reserve(table.rows.size());
   for (TableRow& row : table.rows) {
     FieldSet& members = result->rows_[std::move(row.key)];

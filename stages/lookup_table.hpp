@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "delivery/fingerprint.hpp"
 #include "event/fields.hpp"
 
 namespace logpipe {
@@ -49,6 +50,8 @@ class LookupTable {
     return found == rows_.end() ? nullptr : &found->second;
   }
   std::size_t size() const noexcept { return rows_.size(); }
+  /// Of the file's text.
+  const Fingerprint& content() const noexcept { return content_; }
 
  private:
   struct Hash {
@@ -56,6 +59,7 @@ class LookupTable {
     std::size_t operator()(std::string_view text) const noexcept { return std::hash<std::string_view>{}(text); }
   };
   std::unordered_map<std::string, FieldSet, Hash, std::equal_to<>> rows_;
+  Fingerprint content_;
 };
 
 }  // namespace logpipe

@@ -25,6 +25,20 @@ std::optional<PoolRequest> pool_of(const Options&) {
   return std::nullopt;
 }
 
+std::string content_of(const EnrichOptions& options) {
+  std::string content;
+  for (const LookupOptions& lookup : options.lookup) {
+    if (!lookup.table) continue;
+    const Fingerprint& text = lookup.table->content();
+    content += " " + std::to_string(text.high) + "." + std::to_string(text.low);
+  }
+  return content;
+}
+template <class Options>
+std::string content_of(const Options&) {
+  return {};
+}
+
 template <class Options>
 std::vector<TopicTemplate> topics_of(const Options&) {
   return {};
@@ -37,6 +51,7 @@ class Plan final : public StagePlan {
   explicit Plan(Options options) : options_(std::move(options)) {}
   std::unique_ptr<Stage> make(StageServices services) const override { return kMake(options_, services); }
   std::optional<PoolRequest> pool() const override { return pool_of(options_); }
+  std::string content() const override { return content_of(options_); }
   std::vector<TopicTemplate> publishes() const override { return topics_of(options_); }
 
  private:

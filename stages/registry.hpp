@@ -3,6 +3,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -26,6 +27,8 @@ class StagePlan {
   virtual ~StagePlan() = default;
   virtual std::unique_ptr<Stage> make(StageServices services) const = 0;
   virtual std::optional<PoolRequest> pool() const { return std::nullopt; }
+  /// Tells plans with the same options apart that were decoded from files of different content.
+  virtual std::string content() const { return {}; }
   /// The topics that events can be published under in Batch::routed.
   virtual std::vector<TopicTemplate> publishes() const { return {}; }
 };

@@ -83,6 +83,13 @@ SinkAccount& PipelineAccount::sink(std::string_view name) {
   return *sinks_.try_emplace(std::string(name), std::make_unique<SinkAccount>(*this)).first->second;
 }
 
+bool PipelineAccount::settled() const {
+  const std::lock_guard lock(mutex_);
+  return received_ == passed_ && std::all_of(sinks_.begin(), sinks_.end(), [](const auto& entry) {
+           return entry.second->admitted_ == entry.second->completed_;
+         });
+}
+
 LedgerSnapshot::Pipeline PipelineAccount::snapshot() const {
   const std::lock_guard lock(mutex_);
   LedgerSnapshot::Pipeline pipeline{name_, received_, sources_, {}, {}};
@@ -151,13 +158,56 @@ PipelineAccount& Ledger::pipeline(std::string_view name) {
   return *pipelines_.try_emplace(key, std::make_unique<PipelineAccount>(key)).first->second;
 }
 
+void Ledger::retire_locked(std::string_view name) {
+  const auto it = pipelines_.find(name);
+  if (it == pipelines_.end()) return;
+  retired_.push_back(std::move(it->second));
+  pipelines_.erase(it);
+}
+
+void Ledger::retire(std::string_view name) {
+  const std::lock_guard lock(mutex_);
+  retire_locked(name);
+}
+
+PipelineAccount& Ledger::renew(std::string_view name) {
+  {
+    const std::lock_guard lock(mutex_);
+    retire_locked(name);
+  }
+  return pipeline(name);
+}
+
+void Ledger::forget_settled() {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(retired_, [this](const std::unique_ptr<PipelineAccount>& account) {
+    LedgerSnapshot alone;
+    alone.pipelines.push_back(account->snapshot());
+    if (alone.in_flight() != Amount{}) return false;
+    for (const LedgerSnapshot::Sink& sink : alone.pipelines.back().sinks) alone.balanced &= sink.balanced;
+    settled_.add(alone);
+    return true;
+  });
+}
+
+bool Ledger::holds(const PipelineAccount& account) const {
+  const std::lock_guard lock(mutex_);
+  const auto same = [&](const std::unique_ptr<PipelineAccount>& each) { return each.get() == &account; };
+  return std::any_of(retired_.begin(), retired_.end(), same) ||
+         std::any_of(pipelines_.begin(), pipelines_.end(), [&](const auto& entry) { return same(entry.second); });
+}
+
 LedgerSnapshot Ledger::snapshot() const {
   const std::lock_guard lock(mutex_);
-  LedgerSnapshot snapshot;
-  for (const auto& [name, account] : pipelines_) {
-    snapshot.pipelines.push_back(account->snapshot());
-    for (const LedgerSnapshot::Sink& sink : snapshot.pipelines.back().sinks) snapshot.balanced &= sink.balanced;
-  }
+  LedgerSnapshot snapshot = settled_;
+  const auto add_account = [&](const PipelineAccount& account) {
+    LedgerSnapshot one;
+    one.pipelines.push_back(account.snapshot());
+    for (const LedgerSnapshot::Sink& sink : one.pipelines.back().sinks) one.balanced &= sink.balanced;
+    snapshot.add(one);
+  };
+  for (const auto& account : retired_) add_account(*account);
+  for (const auto& [name, account] : pipelines_) add_account(*account);
   return snapshot;
 }
 

@@ -110,6 +110,8 @@ class PipelineAccount {
   /// `received`; a later one throws std::logic_error, for it could not know what it has missed.
   SinkAccount& sink(std::string_view name);
 
+  /// Nothing is in flight.
+  [[nodiscard]] bool settled() const;
   [[nodiscard]] LedgerSnapshot::Pipeline snapshot() const;
 
  private:
@@ -165,11 +167,24 @@ class SinkAccount {
 class Ledger {
  public:
   PipelineAccount& pipeline(std::string_view name);
+  /// Begins a new account for a pipeline that is built anew, with other sinks say. What the old one holds stays part of
+  /// the snapshot and goes on being settled; it is gone, and references to it bad, once nothing of it is in flight and
+  /// forget_settled() is called.
+  PipelineAccount& renew(std::string_view name);
+  /// The same for a pipeline that is no more.
+  void retire(std::string_view name);
+  /// Replaces retired accounts of which nothing is in flight by their sum.
+  void forget_settled();
+  /// The account still belongs to somebody: it is a pipeline's, or retired with something in flight.
+  [[nodiscard]] bool holds(const PipelineAccount& account) const;
   [[nodiscard]] LedgerSnapshot snapshot() const;
 
  private:
-  mutable std::mutex mutex_;  // guards the map only
+  void retire_locked(std::string_view name);
+  mutable std::mutex mutex_;  // guards the lists only
   std::map<std::string, std::unique_ptr<PipelineAccount>, std::less<>> pipelines_;
+  std::vector<std::unique_ptr<PipelineAccount>> retired_;
+  LedgerSnapshot settled_;
 };
 
 }  // namespace logpipe

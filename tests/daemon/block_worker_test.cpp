@@ -290,7 +290,7 @@ namespace {
 /// Two pipelines: the first routes every line that begins with `r` to a topic, the second subscribes to everything.
 Plan routing_plan(const TopicTemplate& over) {
   Plan plan = main_plan();
-  plan.sources.push_back({"app", nullptr});
+  add_source(plan, "app", nullptr);
   add_stage(plan, "route", [&over](Batch& batch) {
     batch.retain(0, true, [&](const Event& event) -> std::optional<Reason> {
       if (batch.raw(event).front() != 'r') return std::nullopt;
@@ -364,7 +364,7 @@ TEST_CASE("publisher: many topics in one block are told apart") {
   TopicHub hub{{}};
   const TopicHub::Tap tap(hub);
   Plan plan = main_plan();
-  plan.sources.push_back({"app", nullptr});
+  add_source(plan, "app", nullptr);
   add_stage(plan, "parse", [](Batch& batch) { parse_json(batch, false); });
   plan.pipelines[0].publish = TopicTemplate::parse("n.{n}");
   std::string text;

@@ -1,0 +1,439 @@
+#include "daemon/running_graph.hpp"
+
+#include <algorithm>
+#include <chrono>
+
+#include "channel/priority_channel.hpp"
+#include "channel/tee.hpp"
+#include "channel/worker_pool.hpp"
+#include "daemon/block_worker.hpp"
+#include "daemon/emitter.hpp"
+#include "daemon/topology.hpp"
+
+namespace logpipe {
+
+namespace {
+
+/// Blocks on their way from the sources to the workers. Few: they are large, and a worker that waits costs nothing.
+constexpr std::size_t kBlocksAhead = 8;
+/// Of a sink's queue that goes by level: a delivery is overtaken at most so often before all that waits goes in order,
+/// which lets the sink's positions catch up.
+constexpr std::size_t kOvertakesMax = 1024;
+/// More ends than this are reported only while changes are being made, and then somebody listens.
+constexpr std::size_t kEventsAhead = 256;
+/// Deliveries that are under way tell nobody when they are complete; while a change waits for them it looks this often.
+constexpr std::chrono::milliseconds kLookEvery{1};
+
+std::vector<MetricCallback> watch_queue(MetricsRegistry& metrics, const std::string& component,
+                                        const std::shared_ptr<const ChannelStats>& stats) {
+  const Labels labels{{"component", component}};
+  std::vector<MetricCallback> callbacks;
+  callbacks.push_back(metrics.gauge_callback(
+      {"logpipe_queue_events", "Events (blocks, before the workers) that wait in the queue in front of a component."},
+      labels, [stats] { return static_cast<double>(stats->items()); }));
+  callbacks.push_back(
+      metrics.gauge_callback({"logpipe_queue_bytes", "Bytes of memory that wait in the queue in front of a component."},
+                             labels, [stats] { return static_cast<double>(stats->bytes()); }));
+  callbacks.push_back(metrics.counter_callback(
+      {"logpipe_blocked_seconds_total", "Time that senders waited for room in the queue in front of a component."},
+      labels, [stats] { return stats->blocked_seconds(); }));
+  return callbacks;
+}
+
+/// Names of a pipeline's parts in metrics and thread lists: plain for the only one.
+std::string name_in(const std::string& pipeline, const std::string& part) {
+  return pipeline == kMainPipeline ? part : pipeline + "." + part;
+}
+
+template <class Parts>
+std::set<std::string> names_of(const Parts& parts) {
+  std::set<std::string> names;
+  for (const auto& part : parts) {
+    if (!part.name.empty()) names.insert(part.name);
+  }
+  return names;
+}
+
+}  // namespace
+
+RunningGraph::RunningGraph(const GraphServices& services, TaskGroup& group, RunContext context)
+    : services_(services), group_(group), context_(std::move(context)) {
+  auto [sender, receiver] = make_channel<Event>(kEventsAhead);
+  report_ = std::move(sender);
+  events_ = std::move(receiver);
+}
+
+RunningGraph::~RunningGraph() = default;
+
+// --- Beginning.
+
+Status RunningGraph::start(const Plan& plan) {
+  GraphDiff everything;
+  everything.begin_sources = names_of(plan.sources);
+  everything.begin_pipelines = names_of(plan.pipelines);
+  everything.begin_sinks = names_of(plan.sinks);
+  return begin(plan, everything);
+}
+
+Status RunningGraph::begin(const Plan& plan, const GraphDiff& diff) {
+  if (Status subscribed = subscribe(plan, diff); !subscribed) return subscribed;
+  for (const Plan::SinkPart& part : plan.sinks) {
+    if (diff.begin_sinks.contains(part.name)) begin_sink(part);
+  }
+  for (const Plan::PipelinePart& part : plan.pipelines) {
+    if (!diff.begin_pipelines.contains(part.name)) continue;
+    Pipeline& pipeline = pipelines_[part.name];
+    pipeline.joined = !part.publishers.empty() || !part.subscribers.empty();
+    pipeline.sinks.clear();
+    for (const std::size_t sink : part.sinks) pipeline.sinks.push_back(plan.sinks[sink].name);
+  }
+  // The sources' threads begin last: by then all ways lead somewhere.
+  for (std::size_t i = 0; i < plan.sources.size(); ++i) {
+    if (diff.begin_sources.contains(plan.sources[i].name)) begin_source(plan, i);
+  }
+  for (auto& [name, subscription] : subscriptions_) begin_subscription(name, std::move(subscription));
+  subscriptions_.clear();
+  for (std::size_t i = 0; i < plan.pipelines.size(); ++i) {
+    const std::string& name = plan.pipelines[i].name;
+    if (!diff.begin_pipelines.contains(name) && !diff.hold_pipelines.contains(name)) continue;
+    begin_workers(std::make_shared<const Plan>(plan.view(i)), i);
+  }
+  return {};
+}
+
+template <class Body>
+void RunningGraph::spawn(Kind kind, const std::string& name, const std::string& task, Body body) {
+  group_.spawn(task,
+               [body = std::optional<Body>(std::move(body)), ended = Event(Ended{kind, name}), report = report_.clone(),
+                run = context_.run]() mutable -> Status {
+                 Status status = (*body)();
+                 body.reset();  // with the channel ends it still has
+                 static_cast<void>(report.send(std::move(ended), run));
+                 return status;
+               });
+}
+
+void RunningGraph::begin_sink(const Plan::SinkPart& part) {
+  auto [sender, receiver] = part.by_level ? make_priority_channel<Delivery>(
+                                                part.queue, {.lanes = kLevelLanes, .max_overtakes = kOvertakesMax})
+                                          : make_channel<Delivery>(part.queue);
+  Sink& sink = sinks_[part.name];
+  sink.callbacks = watch_queue(*services_.metrics, part.name, receiver.stats());
+  sink.queue = std::move(sender);
+  sink.ended = false;
+  sink_ends_.push_back(std::make_shared<Status>());
+  spawn(Kind::sink, part.name, "sink " + part.name,
+        [object = part.sink, end = sink_ends_.back(), rx = std::move(receiver), context = context_]() mutable {
+          *end = object->run(std::move(rx), context);
+          return *end;
+        });
+}
+
+/// One more way into a pipeline. Each has a channel of its own and the workers take from any of them, so that a busy
+/// source does not keep the others waiting.
+Sender<BlockRef> RunningGraph::open_input(const std::string& pipeline, const std::string& source) {
+  auto [sender, receiver] = make_channel<BlockRef>(kBlocksAhead);
+  Pipeline& into = pipelines_.at(pipeline);
+  into.inputs.push_back(
+      {source, receiver.stats(), watch_queue(*services_.metrics, name_in(pipeline, "workers"), receiver.stats())});
+  into.receivers.push_back(std::move(receiver));
+  return std::move(sender);
+}
+
+Status RunningGraph::subscribe(const Plan& plan, const GraphDiff& diff) {
+  for (const Plan::PipelinePart& part : plan.pipelines) {
+    if (part.publishers.empty() || !diff.begin_pipelines.contains(part.name)) continue;
+    std::vector<std::string> patterns;
+    for (const std::size_t publisher : part.publishers) patterns.push_back(pipeline_topic(publisher));
+    SubscribeOptions<BlockRef> options;
+    options.name = publication_name(part.name);
+    options.queue = {.items = kBlocksAhead};
+    options.when_full = SlowConsumer::block;
+    auto subscription = services_.topics->broker().subscribe(std::move(patterns), std::move(options), context_.run);
+    if (!subscription) return fail(subscription.error());
+    const auto end = std::make_shared<const LastPublisher>(subscription->control());
+    for (const std::size_t publisher : part.publishers) {
+      pipelines_[plan.pipelines[publisher].name].ends.push_back(end);
+    }
+    subscriptions_.emplace(part.name, std::move(*subscription));
+  }
+  return {};
+}
+
+void RunningGraph::begin_workers(const std::shared_ptr<const Plan>& plan, std::size_t index) {
+  const Plan::PipelinePart& part = plan->pipelines[index];
+  Pipeline& pipeline = pipelines_.at(part.name);
+  Emitter emitter(*plan, index, services_);
+  for (const std::string& sink : pipeline.sinks) emitter.add_output(sinks_.at(sink).queue->clone());
+  pipeline.account = &services_.ledger->pipeline(part.name);
+  pipeline.detach = std::make_shared<PoolDetach<BlockRef>>();
+  pipeline.detaching = false;
+  pipeline.works = true;
+
+  WorkerPoolOptions options = part.pool;
+  options.name = name_in(part.name, "worker");
+  PoolHooks<BlockRef> hooks;
+  hooks.detach = pipeline.detach;
+  if (services_.board != nullptr) {
+    options.stats = services_.board->begin(part.name);
+    hooks.label = [plan](const BlockRef& block) { return plan->source_name(block->source); };
+  }
+  run_worker_pool<BlockRef>(
+      group_, Merged<BlockRef>(std::exchange(pipeline.receivers, {})), context_.run, options,
+      [plan, index, services = services_, name = options.name, run = context_.run](std::size_t worker) {
+        return BlockWorker(*plan, index, *services.pool, services.topics,
+                           services.health->heartbeat(name + "-" + std::to_string(worker)), run);
+      },
+      // The ends of the subscriptions die behind the last block that is published.
+      [plan, emit = std::move(emitter), run = context_.run, ends = pipeline.ends](Processed&& processed) mutable {
+        return emit(std::move(processed), run);
+      },
+      [ended = Event(Ended{Kind::pipeline, part.name}), report = report_.clone(),
+       run = context_.run](const Status&) mutable noexcept { static_cast<void>(report.send(std::move(ended), run)); },
+      std::move(hooks));
+}
+
+void RunningGraph::begin_subscription(const std::string& name, Subscription<BlockRef> subscription) {
+  ++pipelines_.at(name).subscriptions;
+  spawn(Kind::subscription, name, "topics " + name,
+        [sub = std::move(subscription), tx = open_input(name, {}), run = context_.run]() mutable -> Status {
+          while (auto message = sub.recv(run)) {
+            const SendStatus sent = tx.send(std::move(message->value), run);
+            if (sent == SendStatus::closed) return {};  // the workers say why
+            if (sent != SendStatus::sent) break;
+          }
+          if (run.done()) return fail(error_of(run));
+          return {};
+        });
+}
+
+void RunningGraph::begin_source(const Plan& plan, std::size_t index) {
+  const Plan::SourcePart& part = plan.sources[index];
+  std::vector<Sender<BlockRef>> ways;
+  for (const Plan::PipelinePart& pipeline : plan.pipelines) {
+    const bool takes = std::find(pipeline.sources.begin(), pipeline.sources.end(), index) != pipeline.sources.end();
+    if (takes) ways.push_back(open_input(pipeline.name, part.name));
+  }
+  if (ways.empty()) return;
+  Source& source = sources_[part.name];
+  auto [intake, cancel] = with_cancel(context_.intake);
+  source.cancel = cancel;
+  source.tasks = 1;
+  Sender<BlockRef> out = std::move(ways.front());
+  if (ways.size() > 1) {
+    std::vector<TeeOutput<BlockRef>> outputs(ways.size());
+    outputs[0].sender = std::move(out);
+    for (std::size_t i = 1; i < ways.size(); ++i) outputs[i].sender = std::move(ways[i]);
+    auto [sender, receiver] = make_channel<BlockRef>(1);
+    out = std::move(sender);
+    ++source.tasks;
+    spawn(Kind::tee, part.name, "tee " + part.name,
+          [rx = std::move(receiver), outputs = std::move(outputs), run = context_.run]() mutable {
+            return tee(run, std::move(rx), std::move(outputs));
+          });
+  }
+  spawn(Kind::source, part.name, "source " + part.name,
+        [object = part.source, tx = std::move(out), context = RunContext{intake, context_.run}]() mutable {
+          return object->run(std::move(tx), context);
+        });
+}
+
+// --- Hearing of ends.
+
+Status RunningGraph::next_event(std::optional<Event>& event, std::optional<SteadyTime> deadline) {
+  const RecvStatus status = events_->recv(event, context_.intake, deadline);
+  if (status == RecvStatus::received || status == RecvStatus::timeout) return {};
+  return fail(error_of(context_.intake));
+}
+
+void RunningGraph::on_event(Event&& event) {
+  if (auto* change = std::get_if<std::shared_ptr<GraphChange>>(&event)) {
+    waiting_.push_back(std::move(*change));
+    return;
+  }
+  const Ended& ended = std::get<Ended>(event);
+  switch (ended.kind) {
+    case Kind::source:
+    case Kind::tee:
+      --sources_.at(ended.name).tasks;
+      break;
+    case Kind::subscription:
+      --pipelines_.at(ended.name).subscriptions;
+      break;
+    case Kind::sink:
+      sinks_.at(ended.name).ended = true;
+      break;
+    case Kind::pipeline: {
+      Pipeline& pipeline = pipelines_.at(ended.name);
+      pipeline.works = false;
+      if (!pipeline.detaching) pipeline.ends.clear();
+      break;
+    }
+  }
+}
+
+template <class Over>
+Status RunningGraph::wait_until(Over over) {
+  while (!over()) {
+    std::optional<Event> event;
+    if (Status status = next_event(event); !status) return status;
+    on_event(std::move(*event));
+  }
+  return {};
+}
+
+/// A sink ends when nobody can send to it any more; the graph's own sender is the last.
+void RunningGraph::release_unfed_sinks() {
+  for (auto& [name, sink] : sinks_) {
+    const bool fed = std::any_of(pipelines_.begin(), pipelines_.end(), [&name = name](const auto& entry) {
+      const Pipeline& pipeline = entry.second;
+      return pipeline.works && std::find(pipeline.sinks.begin(), pipeline.sinks.end(), name) != pipeline.sinks.end();
+    });
+    if (!fed) sink.queue.reset();
+  }
+}
+
+bool RunningGraph::all_over() const {
+  return std::none_of(pipelines_.begin(), pipelines_.end(), [](const auto& entry) { return entry.second.works; });
+}
+
+Status RunningGraph::supervise() {
+  Status changed;
+  for (;;) {
+    release_unfed_sinks();
+    if (!waiting_.empty()) {
+      const std::shared_ptr<GraphChange> change = std::move(waiting_.front());
+      waiting_.pop_front();
+      changed = apply(*change);
+      change->done(changed);
+      if (!changed) break;
+      continue;
+    }
+    if (all_over()) break;
+    std::optional<Event> event;
+    if (!next_event(event)) break;
+    on_event(std::move(*event));
+  }
+  const bool stopped = context_.intake.done();
+  // Whatever comes from here on comes by itself, and nothing of it may wait for this task.
+  std::vector<std::shared_ptr<GraphChange>> late(waiting_.begin(), waiting_.end());
+  waiting_.clear();
+  while (std::optional<Event> event = events_->try_recv()) {
+    if (auto* change = std::get_if<std::shared_ptr<GraphChange>>(&*event)) late.push_back(std::move(*change));
+  }
+  events_.reset();
+  for (auto& [name, pipeline] : pipelines_) {
+    pipeline.receivers.clear();
+    pipeline.ends.clear();
+  }
+  for (auto& [name, sink] : sinks_) sink.queue.reset();
+  for (const auto& change : late) change->done(fail(ErrorKind::canceled, "the pipelines have ended"));
+  return stopped ? Status() : changed;
+}
+
+bool RunningGraph::post(GraphChange change) {
+  Event event(std::make_shared<GraphChange>(std::move(change)));
+  return report_.try_send(std::move(event)) == SendStatus::sent;
+}
+
+Status RunningGraph::worst_sink_end(int (*severity)(const Status&)) const {
+  const auto worst = std::max_element(sink_ends_.begin(), sink_ends_.end(),
+                                      [&](const auto& a, const auto& b) { return severity(*a) < severity(*b); });
+  return worst == sink_ends_.end() ? Status() : **worst;
+}
+
+// --- Changing.
+
+Status RunningGraph::apply(const GraphChange& change) {
+  const GraphDiff& diff = change.diff;
+  if (Status ended = end_parts(diff); !ended) return ended;
+  const auto gone = [](const std::set<std::string>& end, const std::set<std::string>& begin, auto& parts) {
+    for (const std::string& name : end) {
+      if (!begin.contains(name)) parts.erase(name);
+    }
+  };
+  gone(diff.end_sources, diff.begin_sources, sources_);
+  gone(diff.end_pipelines, diff.begin_pipelines, pipelines_);
+  gone(diff.end_sinks, diff.begin_sinks, sinks_);
+  if (services_.board != nullptr) {
+    for (const std::string& name : diff.end_pipelines) services_.board->end(name);
+  }
+  std::erase_if(sink_ends_, [](const auto& end) { return end.use_count() == 1 && end->has_value(); });
+  return begin(change.build(), diff);
+}
+
+/// In the order in which what is under way is kept: the workers let go between two blocks, what waits in front of them
+/// stays there or is read again, and a sink ends behind all that was sent to it.
+Status RunningGraph::end_parts(const GraphDiff& diff) {
+  for (const std::string& name : diff.end_sources) sources_.at(name).cancel("reload");
+  std::vector<Pipeline*> detached;
+  std::vector<Pipeline*> emptied;
+  for (const auto* names : {&diff.end_pipelines, &diff.hold_pipelines}) {
+    for (const std::string& name : *names) {
+      Pipeline& pipeline = pipelines_.at(name);
+      if (pipeline.joined && names == &diff.end_pipelines) {
+        emptied.push_back(&pipeline);
+        continue;
+      }
+      pipeline.detaching = true;
+      pipeline.detach->request();
+      detached.push_back(&pipeline);
+    }
+  }
+  const auto works = [](const Pipeline* pipeline) { return pipeline->works; };
+  Status status = wait_until([&] { return std::none_of(detached.begin(), detached.end(), works); });
+  if (!status) return status;
+  take_back_inputs(diff);
+  status = wait_until([&] {
+    return std::all_of(diff.end_sources.begin(), diff.end_sources.end(),
+                       [&](const std::string& name) { return sources_.at(name).tasks == 0; }) &&
+           std::all_of(emptied.begin(), emptied.end(),
+                       [](const Pipeline* pipeline) { return !pipeline->works && pipeline->subscriptions == 0; });
+  });
+  if (!status) return status;
+  for (Pipeline* pipeline : emptied) pipeline->inputs.clear();
+  for (const std::string& name : diff.end_sinks) sinks_.at(name).queue.reset();
+  status = wait_until([&] {
+    return std::all_of(diff.end_sinks.begin(), diff.end_sinks.end(),
+                       [&](const std::string& name) { return sinks_.at(name).ended; });
+  });
+  if (!status) return status;
+  return wait_until_settled(diff);
+}
+
+/// What a source that ends had handed over and no worker has taken is let go: nothing of it is accounted for yet, and
+/// the source that begins reads it again.
+void RunningGraph::take_back_inputs(const GraphDiff& diff) {
+  for (auto& [name, pipeline] : pipelines_) {
+    if (!pipeline.detaching) continue;
+    std::vector<Receiver<BlockRef>> left = pipeline.detach->take();
+    std::erase_if(pipeline.inputs, [&](const Input& input) {
+      const bool open = std::any_of(left.begin(), left.end(),
+                                    [&](const Receiver<BlockRef>& each) { return each.stats() == input.stats; });
+      return !open || diff.end_sources.contains(input.source);
+    });
+    for (Receiver<BlockRef>& receiver : left) {
+      const bool stays = std::any_of(pipeline.inputs.begin(), pipeline.inputs.end(),
+                                     [&](const Input& input) { return input.stats == receiver.stats(); });
+      if (stays) pipeline.receivers.push_back(std::move(receiver));
+    }
+  }
+}
+
+/// A source that begins again is told where every sink stands, so nothing of it may be under way.
+Status RunningGraph::wait_until_settled(const GraphDiff& diff) {
+  if (diff.end_sources.empty()) return {};
+  std::vector<const PipelineAccount*> accounts;
+  for (const auto* names : {&diff.end_pipelines, &diff.hold_pipelines}) {
+    for (const std::string& name : *names) accounts.push_back(pipelines_.at(name).account);
+  }
+  while (!std::all_of(accounts.begin(), accounts.end(), [](const PipelineAccount* each) { return each->settled(); })) {
+    std::optional<Event> event;
+    const Status status = next_event(event, std::chrono::steady_clock::now() + kLookEvery);
+    if (!status) return status;
+    if (event) on_event(std::move(*event));
+  }
+  return {};
+}
+
+}  // namespace logpipe
