@@ -5,13 +5,15 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <filesystem>
 #include <optional>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
 
+#include "delivery/compression.hpp"
 #include "delivery/retry.hpp"
+#include "sinks/gathered.hpp"
 #include "sinks/output_set.hpp"
 #include "telemetry/log.hpp"
 
@@ -22,6 +24,11 @@ using std::chrono::milliseconds;
 
 /// Short pauses, without jitter: the disk is ours, and nobody else comes back at the same time.
 constexpr RetryPolicy kPauses{.initial = milliseconds(50), .max = milliseconds(1000), .jitter = Jitter::none};
+
+/// Deliveries are gathered until a frame has this much content for a file: small frames compress badly.
+constexpr std::size_t kFrameBytes = 256 * 1024;
+/// What gathered deliveries may hold. Small ones may each have a block of their own.
+constexpr std::size_t kGatheredMemoryMax = 4 * 1024 * 1024;
 
 /// Events of a batch sorted by the file they go to; scratch of one worker, kept from batch to batch.
 struct Groups {
@@ -51,21 +58,6 @@ struct Groups {
   }
 };
 
-/// What comes in front of a relative path: the journal keeps paths beyond this process, whose working directory may be
-/// another one.
-std::string base_of(const std::string& path) {
-  if (path.starts_with('/')) return {};
-  std::error_code error;
-  std::string directory = std::filesystem::current_path(error).string();
-  return error ? std::string() : directory + "/";
-}
-
-std::string path_from(const std::string& base, const PathTemplate& constant) {
-  std::string path = base;
-  constant.render({}, path);
-  return path;
-}
-
 class FileSink final : public Sink {
  public:
   FileSink(FileSinkOptions options, SinkServices services, FileLayer& layer)
@@ -78,14 +70,24 @@ class FileSink final : public Sink {
         only_path_(options_.path.is_constant() ? path_from(base_, options_.path) : std::string()),
         outputs_(services.name,
                  {options_.mode.bits, options_.create_directories, !options_.path.has_fields(),
-                  options_.fsync != Fsync::never, options_.max_open_files},
+                  options_.fsync != Fsync::never, options_.max_open_files, options_.compression},
                  progress_, services.metrics, layer) {
+    if (options_.compression != Compression::none) {
+      compressor_.emplace(options_.compression,
+                          options_.compression_level.value_or(levels_of(options_.compression).usual));
+    }
     if (services.metrics) {
       const Labels labels{{"sink", name_}};
       paused_ = services.metrics->counter(
           {"logpipe_sink_paused_seconds_total", "Time a sink could not write (no space, I/O error).", 1e9}, labels);
       errors_ =
           services.metrics->counter({"logpipe_sink_write_errors_total", "Failed writes, each retry included."}, labels);
+      if (compressor_) {
+        content_bytes_ = services.metrics->counter(
+            {"logpipe_sink_uncompressed_bytes_total", "Bytes a file sink has compressed, before compression."}, labels);
+        frame_bytes_ = services.metrics->counter(
+            {"logpipe_sink_compressed_bytes_total", "Bytes a file sink has compressed, after compression."}, labels);
+      }
     }
     if (services.health) {
       health_ = services.health->component(component_);
@@ -105,17 +107,16 @@ class FileSink final : public Sink {
     bool announced{false};
   };
 
-  static OutputSet::Origin origin_of(const Delivery& delivery) {
-    for (const SourceRange& range : delivery.ranges) {
-      if (range.file && range.file->id != 0) return OutputSet::Origin::replayable;
-    }
-    return OutputSet::Origin::pipe;
-  }
-  End write(const Delivery& delivery, const std::stop_token& stop);
-  End append(const std::string& path, const Delivery& delivery, std::size_t begin, std::size_t bytes,
-             const std::stop_token& stop);
-  End append_to(OutputFile& file, const Delivery& delivery, std::size_t begin, std::size_t bytes,
-                const std::stop_token& stop);
+  RecvStatus next(Receiver<Delivery>& in, const Context& ctx);
+  bool is_due() const;
+  /// Writes what is gathered and completes it.
+  End flush(const std::stop_token& stop);
+  End write(const std::stop_token& stop);
+  End append(const Gathered::File& from, const std::stop_token& stop);
+  End append_to(OutputFile& file, const Gathered::File& from, const std::stop_token& stop);
+  End sync(OutputFile& file, const std::stop_token& stop);
+  End compress(const Gathered::File& from);
+  std::size_t offer(const Gathered::File& from, std::size_t skip);
   bool pause(const std::string& why, const std::stop_token& stop);
   void resume();
 
@@ -129,14 +130,20 @@ class FileSink final : public Sink {
 
   // Run thread only.
   OutputSet outputs_;
-  std::vector<Touched> touched_;  // by the delivery that is being written
+  Gathered gathered_;
+  std::vector<Touched> touched_;  // by what is being written
   std::vector<OutputMark> marks_;
   std::array<iovec, IOV_MAX> pieces_{};
+  std::optional<FrameCompressor> compressor_;
+  std::string frame_;
+  std::vector<std::string_view> frame_pieces_;
   Retry pauses_{kPauses, 0};
   bool in_trouble_{false};  // since a pause, until something is written whole
   std::string error_;       // of End::failed
   Counter paused_;
   Counter errors_;
+  Counter content_bytes_;
+  Counter frame_bytes_;
   ComponentHealth health_;
   Heartbeat heartbeat_;
 };
@@ -193,51 +200,88 @@ void FileSink::encode(const Batch& batch, std::span<const Event> events, Deliver
 Status FileSink::run(Receiver<Delivery> in, const RunContext& ctx) {
   const std::stop_token stop = ctx.run.token();
   if (Status status = outputs_.recover(); !status) return status;
-  while (std::optional<Delivery> delivery = in.recv(ctx.run)) {
-    heartbeat_.beat();
-    touched_.clear();
-    const End end = write(*delivery, stop);
+  for (bool more = true; more;) {
+    const RecvStatus got = next(in, ctx.run);
+    more = got == RecvStatus::received || got == RecvStatus::timeout;
+    // What waits for others when the run is cancelled is not written at all, and read again next time.
+    if (gathered_.empty() || got == RecvStatus::aborted || (more && !is_due())) continue;
+    const End end = flush(stop);
+    if (end == End::stopped) return {};
     if (end != End::written) {
-      for (auto touched = touched_.rbegin(); touched != touched_.rend(); ++touched) {
-        outputs_.trim(touched->mark, touched->begin);
-      }
-      outputs_.close_all(OutputSet::Leave::keep_marks);
-      if (end == End::stopped) return {};
       health_.set(HealthState::failed, error_);
       return fail(ErrorKind::io, error_);
     }
-    marks_.clear();
-    for (const Touched& touched : touched_) {
-      if (touched.announced) marks_.push_back(touched.mark);
-    }
-    progress_.complete(*delivery, marks_);
-    outputs_.delivered();
-    heartbeat_.wait();
   }
   // An early end may leave positions behind that are not committed, and lengths that must be cut back with them.
   outputs_.close_all(ctx.run.done() ? OutputSet::Leave::keep_marks : OutputSet::Leave::retire);
   return {};
 }
 
-FileSink::End FileSink::write(const Delivery& delivery, const std::stop_token& stop) {
-  if (delivery.encoded.empty()) return End::written;
-  if (delivery.parts.empty()) return append(only_path_, delivery, 0, delivery.encoded.size(), stop);
-  std::size_t begin = 0;
-  for (const Delivery::Part& part : delivery.parts) {
-    if (part.bytes > 0) {
-      const End end = append(part.path, delivery, begin, part.bytes, stop);
-      if (end != End::written) return end;
+RecvStatus FileSink::next(Receiver<Delivery>& in, const Context& ctx) {
+  heartbeat_.wait();
+  std::optional<SteadyTime> deadline;
+  if (!gathered_.empty()) deadline = gathered_.since() + options_.compression_wait;
+  std::optional<Delivery> delivery;
+  const RecvStatus got = in.recv(delivery, ctx, deadline);
+  if (got == RecvStatus::received) gathered_.add(std::move(*delivery), only_path_);
+  heartbeat_.beat();
+  return got;
+}
+
+bool FileSink::is_due() const {
+  if (!compressor_ || gathered_.file_count() == 0) return true;
+  return gathered_.largest() >= kFrameBytes || gathered_.memory() >= kGatheredMemoryMax ||
+         std::chrono::steady_clock::now() - gathered_.since() >= options_.compression_wait;
+}
+
+FileSink::End FileSink::flush(const std::stop_token& stop) {
+  touched_.clear();
+  const End end = write(stop);
+  if (end != End::written) {
+    for (auto touched = touched_.rbegin(); touched != touched_.rend(); ++touched) {
+      outputs_.trim(touched->mark, touched->begin);
     }
-    begin += part.bytes;
+    outputs_.close_all(OutputSet::Leave::keep_marks);
+    return end;
+  }
+  marks_.clear();
+  for (const Touched& touched : touched_) {
+    if (touched.announced) marks_.push_back(touched.mark);
+  }
+  progress_.complete_together(gathered_.deliveries(), marks_);
+  outputs_.delivered();
+  gathered_.clear();
+  return End::written;
+}
+
+FileSink::End FileSink::write(const std::stop_token& stop) {
+  for (std::size_t i = 0; i < gathered_.file_count(); ++i) {
+    const Gathered::File& from = gathered_.file(i);
+    End end = compressor_ ? compress(from) : End::written;
+    if (end == End::written) end = append(from, stop);
+    if (end != End::written) return end;
   }
   return End::written;
 }
 
-FileSink::End FileSink::append(const std::string& path, const Delivery& delivery, std::size_t begin, std::size_t bytes,
-                               const std::stop_token& stop) {
+FileSink::End FileSink::compress(const Gathered::File& from) {
+  frame_.clear();
+  frame_pieces_.clear();
+  gathered_.pieces(from, frame_pieces_);
+  if (const Status status = compressor_->append(frame_pieces_, frame_); !status) {
+    error_ = status.error().message;
+    return End::failed;
+  }
+  content_bytes_.add(from.bytes);
+  frame_bytes_.add(frame_.size());
+  return End::written;
+}
+
+FileSink::End FileSink::append(const Gathered::File& from, const std::stop_token& stop) {
+  const OutputSet::Origin origin = from.replayable ? OutputSet::Origin::replayable : OutputSet::Origin::pipe;
   for (;;) {
     OutputFile* file = nullptr;
-    if (const OutputTrouble trouble = outputs_.get(path, origin_of(delivery), &file)) {
+    if (const OutputTrouble trouble = outputs_.get(from.path, origin, &file)) {
       errors_.add();
       if (!trouble.passing) {
         error_ = trouble.message();
@@ -248,11 +292,11 @@ FileSink::End FileSink::append(const std::string& path, const Delivery& delivery
     }
     outputs_.check_length(*file);
     const std::uint64_t start = file->length;
-    const End end = append_to(*file, delivery, begin, bytes, stop);
+    const End end = append_to(*file, from, stop);
     if (end != End::written) {
       outputs_.trim(*file, start);
       if (end != End::again) return end;
-      if (outputs_.has_moved(*file)) outputs_.close(path);
+      if (outputs_.has_moved(*file)) outputs_.close(from.path);
       continue;
     }
     resume();
@@ -264,20 +308,18 @@ FileSink::End FileSink::append(const std::string& path, const Delivery& delivery
   }
 }
 
-FileSink::End FileSink::append_to(OutputFile& file, const Delivery& delivery, std::size_t begin, std::size_t bytes,
-                                  const std::stop_token& stop) {
+/// The next pieces to write, into `pieces_`: of the frame, or of the deliveries as they are.
+std::size_t FileSink::offer(const Gathered::File& from, std::size_t skip) {
+  if (!compressor_) return gathered_.iovecs(from, skip, pieces_.data(), pieces_.size());
+  pieces_[0] = {frame_.data() + skip, frame_.size() - skip};
+  return 1;
+}
+
+FileSink::End FileSink::append_to(OutputFile& file, const Gathered::File& from, const std::stop_token& stop) {
+  const std::size_t bytes = compressor_ ? frame_.size() : from.bytes;
   std::size_t done = 0;
   while (done < bytes) {
-    const std::size_t left = bytes - done;
-    std::size_t count = delivery.encoded.iovecs(delivery.block(), begin + done, pieces_.data(), pieces_.size());
-    std::size_t offered = 0;
-    for (std::size_t i = 0; i < count; ++i) {
-      if (offered + pieces_[i].iov_len >= left) {
-        pieces_[i].iov_len = left - offered;
-        count = i + 1;
-      }
-      offered += pieces_[i].iov_len;
-    }
+    const std::size_t count = offer(from, done);
     const ssize_t written = layer_.writev(file.fd(), pieces_.data(), static_cast<int>(count));
     if (written > 0) {
       done += static_cast<std::size_t>(written);
@@ -297,7 +339,10 @@ FileSink::End FileSink::append_to(OutputFile& file, const Delivery& delivery, st
     // A rotated or removed file gets nothing more: the delivery begins again in the new one.
     if (file.regular && outputs_.has_moved(file)) return End::again;
   }
-  if (options_.fsync != Fsync::always || !file.regular) return End::written;
+  return options_.fsync == Fsync::always && file.regular ? sync(file, stop) : End::written;
+}
+
+FileSink::End FileSink::sync(OutputFile& file, const std::stop_token& stop) {
   if (layer_.sync_data(file.fd()) == 0) return End::written;
   // What a failed sync has dropped is not written by another sync: the bytes have to be handed over again.
   const int code = errno;
@@ -332,54 +377,6 @@ void FileSink::resume() {
 }
 
 }  // namespace
-
-bool decode(config::Decoder& decoder, FileMode& out) {
-  std::string text;
-  if (!config::decode(decoder, text)) return false;
-  mode_t bits = 0;
-  bool good = text.size() >= 3 && text.size() <= 4;
-  for (const char c : text) {
-    good = good && c >= '0' && c <= '7';
-    bits = bits * 8 + static_cast<mode_t>(c - '0');
-  }
-  if (!good || bits > 0777) return decoder.expected("permissions in octal such as 0640");
-  if ((bits & 0200) == 0) return decoder.expected("permissions that let the owner write, such as 0640");
-  out.bits = bits;
-  return true;
-}
-
-config::TypeInfo describe(config::Tag<FileMode>) {
-  return {.kind = config::TypeInfo::Kind::text, .name = "octal mode"};
-}
-
-std::string print(config::Tag<FileMode>, const FileMode& value) {
-  std::string text = "0000";
-  for (int i = 0; i < 3; ++i)
-    text[static_cast<std::size_t>(3 - i)] = static_cast<char>('0' + ((value.bits >> (3 * i)) & 7));
-  return text;
-}
-
-const config::Schema<FileSinkOptions>& schema_of(config::Tag<FileSinkOptions>) {
-  static const auto schema =
-      config::Schema<FileSinkOptions>("File sink")
-          .required("path", &FileSinkOptions::path,
-                    "The file to append to. `{field}` and the conversions `%Y %m %d %H %M …` make one file per value.")
-          .optional("encoding", &FileSinkOptions::encoding, "How events become lines.")
-          .optional("fsync", &FileSinkOptions::fsync, "When written data is forced to the disk.")
-          .optional("mode", &FileSinkOptions::mode, "Permissions of a file that is made; the umask applies.")
-          .optional("create_directories", &FileSinkOptions::create_directories, "Make missing directories.")
-          .optional("time_zone", &FileSinkOptions::time_zone, "Of the conversions in `path`.")
-          .optional("missing", &FileSinkOptions::missing, "Stands in `path` for a field that an event does not have.")
-          .optional("max_open_files", &FileSinkOptions::max_open_files,
-                    "Open at once; the least recently used is closed for another.")
-          .range(1U, 10000U);
-  return schema;
-}
-
-std::string constant_path(const FileSinkOptions& options) {
-  if (!options.path.is_constant()) return {};
-  return std::filesystem::path(path_from(base_of(options.path.spelling()), options.path)).lexically_normal().string();
-}
 
 std::unique_ptr<Sink> make_file_sink(FileSinkOptions options, SinkServices services, FileLayer& layer) {
   return std::make_unique<FileSink>(std::move(options), std::move(services), layer);

@@ -2,11 +2,14 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "config/schema.hpp"
+#include "delivery/compression.hpp"
 #include "sinks/encoder.hpp"
 #include "sinks/file_layer.hpp"
 #include "sinks/path_template.hpp"
@@ -22,6 +25,14 @@ struct config::EnumNames<Fsync> {
       {"never", Fsync::never, "left to the system; a power cut may take what was already committed"},
       {"interval", Fsync::interval, "before each checkpoint commits it"},
       {"always", Fsync::always, "after every write, before anything else is written"}};
+};
+
+template <>
+struct config::EnumNames<Compression> {
+  static constexpr EnumName<Compression> values[] = {
+      {"none", Compression::none, "plain lines"},
+      {"gzip", Compression::gzip, "gzip members; `gzip -dc` reads it"},
+      {"zstd", Compression::zstd, "Zstandard frames; `zstd -dc` reads it"}};
 };
 
 /// Permission bits, written in octal: `0640`.
@@ -42,8 +53,17 @@ struct FileSinkOptions {
   TimeZone time_zone{TimeZone::utc};
   std::string missing{"unknown"};
   std::uint32_t max_open_files{64};
+  Compression compression{Compression::none};
+  std::optional<int> compression_level;
+  std::chrono::milliseconds compression_wait{1000};
 };
 const config::Schema<FileSinkOptions>& schema_of(config::Tag<FileSinkOptions>);
+
+/// What comes in front of a relative path: the journal keeps paths beyond this process, whose working directory may be
+/// another one.
+std::string base_of(const std::string& path);
+/// The only path of a template without fields and conversions.
+std::string path_from(const std::string& base, const PathTemplate& constant);
 
 /// The file that a `path` without fields and conversions names: absolute, lexically normalised. Otherwise empty.
 std::string constant_path(const FileSinkOptions& options);
@@ -52,7 +72,8 @@ std::string constant_path(const FileSinkOptions& options);
 /// (and synced, with `always`); what is not complete when the run ends is cut off again, so that no torn line stays.
 /// Errors: no space, quota, I/O errors and too many open files pause the sink until they pass; anything else, such as a
 /// missing permission, ends it with ErrorKind::io.
-/// `layer` outlives the sink.
+/// With compression, deliveries wait for each other for up to `compression_wait`, become one frame for each file, and
+/// are complete together when it is written. `layer` outlives the sink.
 std::unique_ptr<Sink> make_file_sink(FileSinkOptions options, SinkServices services,
                                      FileLayer& layer = FileLayer::system());
 

@@ -7,10 +7,14 @@
 #include <system_error>
 #include <utility>
 
+#include "delivery/frames.hpp"
 #include "telemetry/log.hpp"
 
 namespace logpipe {
 namespace {
+
+/// Closed files whose frames need not be walked when they are opened again.
+constexpr std::size_t kWholeMax = 4096;
 
 OutputTrouble trouble(int code, std::string what) {
   return {code, std::move(what), is_passing(code)};
@@ -145,6 +149,7 @@ OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
   // The length counts from behind the lock: the last writer may have been at work until then.
   if (layer_.fstat(fd, info) != 0) return trouble(errno, "stat " + path);
   out.length = static_cast<std::uint64_t>(info.st_size);
+  if (OutputTrouble why = check_frames(out)) return why;
   if (created && options_.durable) {
     const int directory = layer_.open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     if (directory >= 0) {
@@ -153,6 +158,38 @@ OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
         log::warn(component_, "cannot sync the directory", {{"path", parent.string()}});
     }
   }
+  return {};
+}
+
+// What is written behind a torn frame, no program reads. So a file that something else has written to, or that a crash
+// has torn and no journal knew, is looked at before the first byte.
+OutputTrouble OutputSet::check_frames(OutputFile& file) {
+  if (options_.compression == Compression::none || file.length == 0) return {};
+  const auto known = whole_.find({file.device, file.inode});
+  if (known != whole_.end() && known->second == file.length) return {};
+  const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (options_.follow_symlinks ? 0 : O_NOFOLLOW);
+  const int fd = layer_.open(file.path.c_str(), flags, 0);
+  if (fd < 0) return trouble(errno, "open " + file.path + " to see where its frames end");
+  const OutputHandle handle(fd);
+  struct ::stat info {};
+  if (layer_.fstat(fd, info) != 0) return trouble(errno, "stat " + file.path);
+  // Renamed in this moment: the next attempt opens what is there by then.
+  if (info.st_dev != file.device || info.st_ino != file.inode) return trouble(ESTALE, "open " + file.path);
+  const auto walk = walk_frames(options_.compression, fd, file.length, file.path);
+  if (!walk && walk.error().kind == ErrorKind::invalid) {
+    return {EINVAL,
+            "open " + file.path + " (it has content that is not " + std::string(name_of(options_.compression)) +
+                "; move it away, or write it uncompressed)",
+            false};
+  }
+  if (!walk) return {EIO, walk.error().message, true};
+  if (walk->whole == file.length) return {};
+  const std::uint64_t torn = file.length - walk->whole;
+  if (layer_.truncate(file.fd(), static_cast<off_t>(walk->whole)) != 0) return trouble(errno, "truncate " + file.path);
+  file.length = walk->whole;
+  cut_bytes_.add(torn);
+  log::warn(component_, "a torn frame at the end of an output has been cut off",
+            {{"path", file.path}, {"length", walk->whole}, {"cut_bytes", torn}});
   return {};
 }
 
@@ -267,6 +304,10 @@ void OutputSet::unlock(const OutputFile& file) noexcept {
 void OutputSet::drop(List::iterator file) {
   sync_unannounced(*file);
   unlock(*file);
+  if (options_.compression != Compression::none && file->regular) {
+    if (whole_.size() >= kWholeMax) whole_.clear();
+    whole_[{file->device, file->inode}] = file->length;
+  }
   by_path_.erase(file->path);
   files_.erase(file);
   open_files_.set(static_cast<double>(files_.size()));

@@ -3,13 +3,16 @@
 #include <cstdint>
 #include <filesystem>
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "channel/result.hpp"
 #include "delivery/checkpoint.hpp"
+#include "delivery/compression.hpp"
 #include "sinks/file_layer.hpp"
 #include "telemetry/metrics.hpp"
 
@@ -53,6 +56,7 @@ class OutputSet {
     bool follow_symlinks{true};  ///< false for names that are made from fields
     bool durable{true};          ///< a new file's name and its announcement are synced
     std::size_t max_open{1};
+    Compression compression{Compression::none};  ///< what a file with content has to be a row of whole frames of
   };
   static constexpr std::chrono::seconds kPathCheckInterval{1};
 
@@ -89,6 +93,7 @@ class OutputSet {
   using List = std::list<OutputFile>;
   OutputTrouble open(const std::string& path, OutputFile& out);
   OutputTrouble announce(OutputFile& file);
+  OutputTrouble check_frames(OutputFile& file);
   void sync_unannounced(const OutputFile& file);
   Status cut_back(const OutputMark& mark);
   void unlock(const OutputFile& file) noexcept;
@@ -100,7 +105,8 @@ class OutputSet {
   FileLayer& layer_;
   List files_;  // the most recently used first
   std::unordered_map<std::string, List::iterator> by_path_;
-  std::vector<std::string> retiring_;  // closed since the last completed delivery
+  std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> whole_;  // length by device and inode
+  std::vector<std::string> retiring_;                                       // closed since the last completed delivery
   Counter reopened_;
   Counter cut_bytes_;
   Gauge open_files_;
