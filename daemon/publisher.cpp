@@ -77,7 +77,7 @@ BlockRef Publisher::operator()(const Batch& batch) {
       }
     }
     segments.push_back({from.file, from.file_begin, from.file_end, begin, static_cast<std::uint32_t>(lines_.size()),
-                        SegmentKind::rewritten});
+                        SegmentKind::rewritten, from.witness});
   }
   const bool subscribed = !pipeline_.subscribers.empty();
   if (subscribed) {

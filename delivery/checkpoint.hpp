@@ -9,6 +9,7 @@
 #include <set>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "channel/context.hpp"
@@ -33,6 +34,9 @@ Result<FileIdentity> identify(int fd);
 /// True when the open file still is the remembered one: same device, inode and birth time as far as both are known, and
 /// its head hashes the same over the remembered length.
 bool is_same_file(int fd, const FileIdentity& remembered);
+
+/// Of the bytes right before a position; of more than Witness::kBytesMax the last ones count.
+Witness witness_of(std::string_view bytes) noexcept;
 
 /// An open output file that the committer may have to sync after the sink has closed its own use of it.
 class OutputHandle {
@@ -99,6 +103,9 @@ struct Resume {
   /// The smallest position of all sinks; the file's `delivered_until` tells those ahead of it.
   std::uint64_t offset{0};
   bool known{false};  ///< there was a checkpoint for this file
+  /// There was one, but what it says does not fit the file: it ends before the position, or other bytes stand before
+  /// it.
+  bool mismatch{false};
 };
 
 /// The journal and what is in it. See docs/adr/0002-journal-format.md: an append-only file of hashed records, one
@@ -131,9 +138,10 @@ class CheckpointStore {
   virtual void change_run(RunChange change) = 0;
 
   /// A source has opened a file: where to go on. `first_offset`: where to begin if it was never seen (and for a sink
-  /// that never saw it). A known file that is shorter than its position, or whose head changed, counts as never seen. A
-  /// source that closes a file and opens it again in the same run goes on where it was by itself: what is under way is
-  /// not known here. The same file in two sources is two files. Any thread.
+  /// that never saw it). A known file that is shorter than its position, whose head changed or that has other bytes
+  /// before its position counts as never seen, and the log says so. A source that closes a file and opens it again in
+  /// the same run goes on where it was by itself: what is under way is not known here. The same file in two sources is
+  /// two files. Any thread.
   virtual Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) = 0;
   /// The same file begins again (truncated): a new SourceFile from offset 0.
   virtual Resume restart(const SourceFileRef& file, int fd) = 0;

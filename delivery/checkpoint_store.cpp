@@ -120,43 +120,85 @@ Resume JournalledCheckpoints::attach(const std::string& source, const std::strin
                {{"source", source}, {"path", path}, {"error", head.error().message}});
     return {CheckpointStore::unreplayable(source, path), first_offset, false};
   }
+  // The file is read without the lock: a commit must not wait for a slow disk.
+  const FileKey key{source, head->identity.device, head->identity.inode};
+  const std::vector<journal::Position> positions = known_positions(key);
+  PositionCheck check = PositionCheck::fits;
+  std::uint64_t checked = 0;
+  bool confirmed = false;
+  for (const journal::Position& position : positions) {
+    if (check != PositionCheck::fits) break;
+    check = check_position(fd, head->size, position);
+    checked = position.offset;
+    confirmed = confirmed || position.witness.bytes > 0;
+  }
+
   const MutexLock guard(mutex_);
-  const auto found = index_.find({source, head->identity.device, head->identity.inode});
+  const auto found = index_.find(key);
   if (found == index_.end()) return begin_file(source, path, *head, first_offset);
 
   const std::uint64_t id = found->second;
   File& file = files_.at(id);
   const std::uint64_t position = std::max(reached(id), file.record.first_offset);
+  if (check == PositionCheck::fits && head->size < position) {
+    check = PositionCheck::beyond_end;
+    checked = position;
+  }
   // Within one process an inode alone is believed: its first checkpoint takes the head too. From one to the next it may
   // have been used again, and lines read twice are better than lines skipped.
-  const bool doubtful = file.remembered && position > 0 && head->only_inode_tells(file.record.identity);
+  const bool doubtful = file.remembered && position > 0 && !confirmed && head->only_inode_tells(file.record.identity);
+  bool mismatch = false;
   if (doubtful) {
     log::warn(kComponent, "a file of which only the inode is known may be another one; read again",
               {{"source", source}, {"path", path}, {"checkpoint", position}});
     first_offset = std::min(first_offset, file.record.first_offset);
-  } else if (!head->matches(file.record.identity)) {
-    log::info(kComponent, "other content under a known inode; read as a new file",
-              {{"source", source}, {"path", path}});
-  } else if (head->size < position) {
-    log::warn(kComponent, "a file is shorter than its checkpoint; read as a new file",
-              {{"source", source}, {"path", path}, {"size", head->size}, {"checkpoint", position}});
+  } else if (head->born_later(file.record.identity)) {
+    log::info(kComponent, "a new file under a known inode", {{"source", source}, {"path", path}});
+  } else if (const bool other_head = !head->matches(file.record.identity); other_head || check != PositionCheck::fits) {
+    mismatch = position > 0;
+    log::warn(kComponent, "a position does not fit the file; read from its beginning as a new file",
+              {{"source", source},
+               {"path", path},
+               {"position", other_head ? position : checked},
+               {"size", head->size},
+               {"found", other_head ? "another beginning" : describe(check)}});
   } else {
-    file.remembered = false;
-    const FileIdentity& known = file.record.identity;
-    if (file.record.path != path || known.head_bytes < head->identity.head_bytes ||
-        (known.birth_ns == 0 && head->identity.birth_ns != 0)) {
-      file.record.path = path;
-      file.record.identity = head->identity;
-      dirty_file(file);
-    }
-    if (file.end) {
-      file.end.reset();
-      std::erase(finishing_, id);
-    }
-    return resume(file, true);
+    return go_on(file, path, *head);
   }
   supersede(id);
-  return begin_file(source, path, *head, first_offset);
+  Resume resume = begin_file(source, path, *head, first_offset);
+  resume.mismatch = mismatch;
+  return resume;
+}
+
+std::vector<journal::Position> JournalledCheckpoints::known_positions(const FileKey& key) const {
+  const MutexLock guard(mutex_);
+  std::vector<journal::Position> positions;
+  const auto found = index_.find(key);
+  if (found == index_.end()) return positions;
+  for (const auto& [name, tracker] : trackers_) {
+    const std::optional<journal::Position> position = tracker->place(found->second);
+    if (position && std::find(positions.begin(), positions.end(), *position) == positions.end()) {
+      positions.push_back(*position);
+    }
+  }
+  return positions;
+}
+
+Resume JournalledCheckpoints::go_on(File& file, const std::string& path, const FileHead& head) {
+  file.remembered = false;
+  const FileIdentity& known = file.record.identity;
+  if (file.record.path != path || known.head_bytes < head.identity.head_bytes ||
+      (known.birth_ns == 0 && head.identity.birth_ns != 0)) {
+    file.record.path = path;
+    file.record.identity = head.identity;
+    dirty_file(file);
+  }
+  if (file.end) {
+    file.end.reset();
+    std::erase(finishing_, file.record.id);
+  }
+  return resume(file, true);
 }
 
 Resume JournalledCheckpoints::restart(const SourceFileRef& file, int fd) {
@@ -376,9 +418,10 @@ std::vector<JournalledCheckpoints::Step> JournalledCheckpoints::collect(std::vec
   for (const auto& [name, tracker] : trackers_) {
     Step step{tracker.get(), tracker->collect()};
     if (step.step.empty()) continue;
-    for (const auto& [id, offset] : step.step.record.positions) {
+    for (const auto& [id, position] : step.step.record.positions) {
       const auto found = files_.find(id);
       if (found == files_.end()) continue;
+      const std::uint64_t offset = position.offset;
       const journal::FileRecord& record = found->second.record;
       const std::uint32_t head_bytes = record.identity.head_bytes;
       if (head_bytes >= FileIdentity::kHeadBytes || offset <= head_bytes || !growing.insert(id).second) continue;
@@ -494,11 +537,11 @@ std::vector<std::uint64_t> JournalledCheckpoints::settled_files(const std::vecto
       std::uint64_t position = file.record.first_offset;
       if (const journal::SinkState* state = committed(tracker->name())) {
         const auto found = state->positions.find(id);
-        if (found != state->positions.end()) position = found->second;
+        if (found != state->positions.end()) position = found->second.offset;
       }
       for (const Step& step : steps) {
-        const std::uint64_t* moved = step.tracker == tracker ? step.step.position(id) : nullptr;
-        if (moved) position = *moved;
+        const journal::Position* moved = step.tracker == tracker ? step.step.position(id) : nullptr;
+        if (moved) position = moved->offset;
       }
       everywhere = everywhere && position >= *file.end;
     }

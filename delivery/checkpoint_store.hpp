@@ -68,6 +68,9 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   Resume begin_file(const std::string& source, const std::string& path, const FileHead& head,
                     std::uint64_t first_offset) LOGPIPE_REQUIRES(mutex_);
   Resume resume(File& file, bool known) LOGPIPE_REQUIRES(mutex_);
+  Resume go_on(File& file, const std::string& path, const FileHead& head) LOGPIPE_REQUIRES(mutex_);
+  /// Where the sinks stand in the file of this key, each place once.
+  std::vector<journal::Position> known_positions(const FileKey& key) const LOGPIPE_EXCLUDES(mutex_);
   bool reaches(const std::string& source, const SinkTracker& sink) const LOGPIPE_REQUIRES(mutex_);
   void supersede(std::uint64_t id) LOGPIPE_REQUIRES(mutex_);
   void dirty_file(File& file) LOGPIPE_REQUIRES(mutex_);

@@ -57,8 +57,9 @@ void Delivery::seal(const Batch& from) {
   for (const Segment& segment : block.segments) {
     if (!ranges.empty() && ranges.back().file == segment.file && ranges.back().end == segment.file_begin) {
       ranges.back().end = segment.file_end;
+      ranges.back().witness = segment.witness;
     } else {
-      ranges.push_back({segment.file, segment.file_begin, segment.file_end});
+      ranges.push_back({segment.file, segment.file_begin, segment.file_end, segment.witness});
     }
   }
   read_at = block.read_mono;

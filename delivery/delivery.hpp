@@ -18,6 +18,7 @@ struct SourceRange {
   SourceFileRef file;
   std::uint64_t begin{0};
   std::uint64_t end{0};
+  Witness witness{};  ///< of `end`, where it is known
 };
 
 /// What the deliveries of one batch to one sink share; its address tells them apart.

@@ -23,8 +23,7 @@ std::uint64_t birth_of(int fd) noexcept {
 
 bool FileHead::matches(const FileIdentity& remembered) const noexcept {
   if (identity.device != remembered.device || identity.inode != remembered.inode) return false;
-  const bool both_born = identity.birth_ns != 0 && remembered.birth_ns != 0;
-  if (both_born && identity.birth_ns != remembered.birth_ns) return false;
+  if (born_later(remembered)) return false;
   if (remembered.head_bytes > identity.head_bytes) return false;
   return remembered.head_bytes == 0 || XXH3_64bits(bytes.data(), remembered.head_bytes) == remembered.head_hash;
 }
@@ -51,6 +50,35 @@ Result<FileHead> read_head(int fd) {
   return head;
 }
 
+const char* describe(PositionCheck check) noexcept {
+  switch (check) {
+    case PositionCheck::fits:
+      return "the same bytes before it";
+    case PositionCheck::beyond_end:
+      return "the file ends before it";
+    case PositionCheck::other_bytes:
+      return "other bytes before it";
+  }
+  return "";
+}
+
+PositionCheck check_position(int fd, std::uint64_t size, const journal::Position& position) {
+  if (position.offset > size) return PositionCheck::beyond_end;
+  const std::uint32_t bytes = position.witness.bytes;
+  if (bytes == 0 || bytes > Witness::kBytesMax || bytes > position.offset) return PositionCheck::fits;
+  std::array<char, Witness::kBytesMax> before{};
+  std::uint32_t have = 0;
+  while (have < bytes) {
+    const ssize_t got =
+        ::pread(fd, before.data() + have, bytes - have, static_cast<off_t>(position.offset - bytes + have));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return PositionCheck::fits;  // what cannot be read now is for the reading to report
+    if (got == 0) return PositionCheck::beyond_end;
+    have += static_cast<std::uint32_t>(got);
+  }
+  return witness_of({before.data(), bytes}) == position.witness ? PositionCheck::fits : PositionCheck::other_bytes;
+}
+
 }  // namespace detail
 
 Result<FileIdentity> identify(int fd) {
@@ -62,6 +90,12 @@ Result<FileIdentity> identify(int fd) {
 bool is_same_file(int fd, const FileIdentity& remembered) {
   const Result<detail::FileHead> head = detail::read_head(fd);
   return head && head->matches(remembered);
+}
+
+Witness witness_of(std::string_view bytes) noexcept {
+  if (bytes.size() > Witness::kBytesMax) bytes.remove_prefix(bytes.size() - Witness::kBytesMax);
+  if (bytes.empty()) return {};
+  return {XXH3_64bits(bytes.data(), bytes.size()), static_cast<std::uint32_t>(bytes.size())};
 }
 
 OutputHandle::~OutputHandle() {

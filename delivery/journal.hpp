@@ -44,7 +44,7 @@ class Group {
 /// Limits: a record of 1 GiB; `kDamagedMax` damaged files are kept, the last of them is overwritten.
 class Journal {
  public:
-  static constexpr std::uint32_t kVersion = 2;
+  static constexpr std::uint32_t kVersion = 3;
   static constexpr std::size_t kHeaderBytes = 16;
   static constexpr int kDamagedMax = 4;
 

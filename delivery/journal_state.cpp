@@ -30,6 +30,21 @@ OutputKey take_key(ByteReader& in) {
   return key;
 }
 
+void put_position(std::string& out, std::uint64_t file_id, const Position& position) {
+  put(out, file_id);
+  put(out, position.offset);
+  put(out, position.witness.hash);
+  put(out, position.witness.bytes);
+}
+
+Position take_position(ByteReader& in) {
+  Position position;
+  position.offset = in.take<std::uint64_t>();
+  position.witness.hash = in.take<std::uint64_t>();
+  position.witness.bytes = in.take<std::uint32_t>();
+  return position;
+}
+
 FileRecord take_file(ByteReader& in) {
   FileRecord record;
   record.id = in.take<std::uint64_t>();
@@ -49,7 +64,7 @@ SinkRecord take_sink(ByteReader& in) {
   record.sink = in.take_text();
   for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
     const auto id = in.take<std::uint64_t>();
-    record.positions.emplace_back(id, in.take<std::uint64_t>());
+    record.positions.emplace_back(id, take_position(in));
   }
   for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
     const OutputKey key = take_key(in);
@@ -87,7 +102,7 @@ void State::apply(const FileRecord& record) {
 
 void State::apply(const SinkRecord& record) {
   SinkState& sink = sinks[record.sink];
-  for (const auto& [id, offset] : record.positions) sink.positions[id] = offset;
+  for (const auto& [id, position] : record.positions) sink.positions[id] = position;
   for (const auto& [key, output] : record.outputs) sink.outputs[key] = output;
   for (const OutputKey& key : record.retired) sink.outputs.erase(key);
 }
@@ -117,10 +132,7 @@ std::string encode(const SinkRecord& record) {
   std::string out;
   put_text(out, record.sink);
   put(out, count_of(record.positions.size()));
-  for (const auto& [id, offset] : record.positions) {
-    put(out, id);
-    put(out, offset);
-  }
+  for (const auto& [id, position] : record.positions) put_position(out, id, position);
   put(out, count_of(record.outputs.size()));
   for (const auto& [key, output] : record.outputs) put_output(out, key, output);
   put(out, count_of(record.retired.size()));

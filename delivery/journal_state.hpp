@@ -26,6 +26,13 @@ struct Output {
   friend bool operator==(const Output&, const Output&) = default;
 };
 
+/// How far a sink has settled a file.
+struct Position {
+  std::uint64_t offset{0};
+  Witness witness{};
+  friend bool operator==(const Position&, const Position&) = default;
+};
+
 // The records.
 
 /// A source file, or what has changed about it.
@@ -39,7 +46,7 @@ struct FileRecord {
 /// One sink's step: positions and lengths that belong together. All of it holds or nothing of it.
 struct SinkRecord {
   std::string sink;
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> positions;  ///< file id, offset
+  std::vector<std::pair<std::uint64_t, Position>> positions;  ///< by file id
   std::vector<std::pair<OutputKey, Output>> outputs;
   std::vector<OutputKey> retired;
   [[nodiscard]] bool empty() const noexcept { return positions.empty() && outputs.empty() && retired.empty(); }
@@ -50,7 +57,7 @@ struct ForgottenRecord {
 };
 
 struct SinkState {
-  std::map<std::uint64_t, std::uint64_t> positions;  ///< by file id
+  std::map<std::uint64_t, Position> positions;  ///< by file id
   std::map<OutputKey, Output> outputs;
   friend bool operator==(const SinkState&, const SinkState&) = default;
 };

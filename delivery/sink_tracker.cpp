@@ -9,7 +9,7 @@ namespace logpipe::detail {
 
 using journal::OutputKey;
 
-const std::uint64_t* SinkTracker::Step::position(std::uint64_t file_id) const noexcept {
+const journal::Position* SinkTracker::Step::position(std::uint64_t file_id) const noexcept {
   const auto found = std::lower_bound(record.positions.begin(), record.positions.end(), file_id,
                                       [](const auto& position, std::uint64_t id) { return position.first < id; });
   return found != record.positions.end() && found->first == file_id ? &found->second : nullptr;
@@ -23,12 +23,12 @@ SinkTracker::SinkTracker(ProgressOwner& owner, std::string name, const journal::
 
 void SinkTracker::load(const journal::SinkState* committed) {
   outputs_.clear();
-  for (auto& [id, file] : files_) file.stable = file.first;
+  for (auto& [id, file] : files_) file.stable = {file.first, {}};
   if (!committed) return;
-  for (const auto& [id, offset] : committed->positions) {
+  for (const auto& [id, position] : committed->positions) {
     File& file = files_[id];
-    file.stable = offset;
-    file.live.reset(offset);
+    file.stable = position;
+    file.live.reset(position.offset, position.witness);
   }
   for (const auto& [key, output] : committed->outputs) {
     Output& loaded = outputs_[key];
@@ -73,7 +73,7 @@ bool SinkTracker::enter(const Delivery& delivery) {
     File& file = found->second;
     const bool was_gap_free = file.live.gap_free();
     const std::uint64_t before = file.live.contiguous();
-    fits = file.live.complete(range.begin, range.end) && fits;
+    fits = file.live.complete(range.begin, range.end, range.witness) && fits;
     const bool is_gap_free = file.live.gap_free();
     if (was_gap_free && !is_gap_free) ++gaps_;
     if (!was_gap_free && is_gap_free) --gaps_;
@@ -179,7 +179,7 @@ void SinkTracker::begin_run(const journal::SinkState* committed) {
   gaps_ = 0;
   parts_.clear();
   for (auto& [id, file] : files_) {
-    file.live.reset(file.stable);
+    file.live.reset(file.stable.offset, file.stable.witness);
     file.moved = false;
   }
   recovered_.clear();
@@ -199,7 +199,7 @@ std::uint64_t SinkTracker::adopt(std::uint64_t file_id, std::uint64_t first_offs
   File& file = place->second;
   file.first = first_offset;
   if (fresh) {
-    file.stable = first_offset;
+    file.stable = {first_offset, {}};
     file.live.reset(first_offset);
   }
   return file.live.contiguous();
@@ -222,11 +222,18 @@ std::uint64_t SinkTracker::reached(std::uint64_t file_id) const {
   return found == files_.end() ? 0 : found->second.live.contiguous();
 }
 
+std::optional<journal::Position> SinkTracker::place(std::uint64_t file_id) const {
+  const MutexLock lock(mutex_);
+  const auto found = files_.find(file_id);
+  if (found == files_.end()) return std::nullopt;
+  return journal::Position{found->second.live.contiguous(), found->second.live.witness()};
+}
+
 std::vector<std::pair<std::uint64_t, std::uint64_t>> SinkTracker::stable_positions() const {
   const MutexLock lock(mutex_);
   std::vector<std::pair<std::uint64_t, std::uint64_t>> positions;
   positions.reserve(files_.size());
-  for (const auto& [id, file] : files_) positions.emplace_back(id, file.stable);
+  for (const auto& [id, file] : files_) positions.emplace_back(id, file.stable.offset);
   std::sort(positions.begin(), positions.end());
   return positions;
 }
@@ -242,7 +249,8 @@ SinkTracker::Step SinkTracker::collect() {
     step.record.positions.emplace_back(id, file.stable);
   }
   dirty_files_.clear();
-  std::sort(step.record.positions.begin(), step.record.positions.end());
+  std::sort(step.record.positions.begin(), step.record.positions.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
   for (const OutputKey& key : dirty_outputs_) {
     Output& output = outputs_.at(key);
     output.dirty = false;
@@ -289,7 +297,7 @@ void SinkTracker::accepted(const Step& step) {
 
 void SinkTracker::rejected(const Step& step) {
   const MutexLock lock(mutex_);
-  for (const auto& [id, offset] : step.record.positions) {
+  for (const auto& [id, position] : step.record.positions) {
     const auto found = files_.find(id);
     if (found != files_.end()) dirty_file(id, found->second);
   }
@@ -342,7 +350,7 @@ bool SinkTracker::settle() {
   for (const std::uint64_t id : moved_files_) {
     File& file = files_.at(id);
     file.moved = false;
-    file.stable = file.live.contiguous();
+    file.stable = {file.live.contiguous(), file.live.witness()};
     dirty_file(id, file);
   }
   moved_files_.clear();

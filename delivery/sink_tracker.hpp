@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -40,7 +41,7 @@ class SinkTracker final : public SinkProgress {
     std::vector<std::shared_ptr<const OutputHandle>> syncs;
     [[nodiscard]] bool empty() const noexcept { return record.empty() && retiring.empty(); }
     /// Null when this step does not move the file's position.
-    [[nodiscard]] const std::uint64_t* position(std::uint64_t file_id) const noexcept;
+    [[nodiscard]] const journal::Position* position(std::uint64_t file_id) const noexcept;
   };
 
   /// `committed`: what the journal says about this sink, null if nothing.
@@ -65,6 +66,8 @@ class SinkTracker final : public SinkProgress {
   void drop(std::uint64_t file_id);
   /// The farthest offset that is settled, 0 for a file it does not follow.
   std::uint64_t reached(std::uint64_t file_id) const;
+  /// Where it would go on in a file, nothing for one it does not follow.
+  std::optional<journal::Position> place(std::uint64_t file_id) const;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> stable_positions() const;
 
   // A commit: collect, then confirm right before the append, then accepted or rejected.
@@ -86,7 +89,7 @@ class SinkTracker final : public SinkProgress {
   struct File {
     Watermark live;
     std::uint64_t first{0};
-    std::uint64_t stable{0};
+    journal::Position stable;
     bool moved{false};  // live differs from stable; listed in moved_files_
     bool dirty{false};  // stable differs from the journal; listed in dirty_files_
   };

@@ -4,12 +4,17 @@
 
 namespace logpipe {
 
-bool Watermark::complete(std::uint64_t begin, std::uint64_t end) {
+bool Watermark::complete(std::uint64_t begin, std::uint64_t end, Witness witness) {
   if (end <= contiguous_ || end <= begin) return true;
   if (begin <= contiguous_) {
     contiguous_ = end;
+    witness_ = witness;
     auto last = pending_.begin();
-    for (; last != pending_.end() && last->begin <= contiguous_; ++last) contiguous_ = std::max(contiguous_, last->end);
+    for (; last != pending_.end() && last->begin <= contiguous_; ++last) {
+      if (last->end < contiguous_) continue;
+      contiguous_ = last->end;
+      witness_ = last->witness;
+    }
     pending_.erase(pending_.begin(), last);
     return true;
   }
@@ -19,22 +24,25 @@ bool Watermark::complete(std::uint64_t begin, std::uint64_t end) {
   auto last = first;
   for (; last != pending_.end() && last->begin <= end; ++last) {
     begin = std::min(begin, last->begin);
-    end = std::max(end, last->end);
+    if (last->end < end) continue;
+    end = last->end;
+    witness = last->witness;
   }
   if (first != last) {
-    *first = {begin, end};
+    *first = {begin, end, witness};
     pending_.erase(first + 1, last);
     return true;
   }
-  pending_.insert(first, {begin, end});
+  pending_.insert(first, {begin, end, witness});
   if (pending_.size() <= kPendingMax) return true;
   pending_.pop_back();
   overflowed_ = true;
   return false;
 }
 
-void Watermark::reset(std::uint64_t start) noexcept {
+void Watermark::reset(std::uint64_t start, Witness witness) noexcept {
   contiguous_ = start;
+  witness_ = witness;
   pending_.clear();
   overflowed_ = false;
 }

@@ -25,6 +25,15 @@ struct SourceFile {
 };
 using SourceFileRef = std::shared_ptr<const SourceFile>;
 
+/// What stood right before a position of a file: by it the file is known again, and a file whose content was replaced
+/// is told from one that only grew.
+struct Witness {
+  static constexpr std::uint32_t kBytesMax = 32;
+  std::uint64_t hash{0};   ///< XXH3-64 of the last `bytes` bytes before the position
+  std::uint32_t bytes{0};  ///< 0: not known
+  friend bool operator==(const Witness&, const Witness&) = default;
+};
+
 /// How the bytes of a segment stand for lines.
 enum class SegmentKind : std::uint8_t {
   lines,      ///< whole lines; the last one may lack its line end (end of input)
@@ -41,6 +50,7 @@ struct Segment {
   std::uint32_t begin{0};       ///< in the block
   std::uint32_t end{0};
   SegmentKind kind{SegmentKind::lines};
+  Witness witness{};  ///< of `file_end`; known at the end of a read at least
 };
 
 /// Where a rewritten line comes from.

@@ -116,6 +116,9 @@ FileSet::FileSet(const FileSourceOptions& options, const SourceServices& service
         {"logpipe_source_rotations_total", "Times a new file took the path of one being read."}, labels);
     truncations_ = services.metrics->counter(
         {"logpipe_source_truncations_total", "Times a file began again with less than was read."}, labels);
+    mismatches_ = services.metrics->counter(
+        {"logpipe_source_position_mismatches_total", "Times a remembered position did not fit the file it was for."},
+        labels);
     errors_ = services.metrics->counter(
         {"logpipe_source_errors_total", "Files or directories that could not be read, each attempt."}, labels);
   }
@@ -272,7 +275,9 @@ Tail::Place FileSet::place_of(const FileKey& key, std::int64_t born_ns, const st
     services_.checkpoints->restart(place.resume.file, fd);  // another file has its inode: what is known of it is void
   }
   const std::uint64_t begin = initial ? first_offset(fd) : 0;
-  return {.resume = services_.checkpoints->attach(services_.name, origin, fd, begin)};
+  Resume resume = services_.checkpoints->attach(services_.name, origin, fd, begin);
+  if (resume.mismatch) mismatches_.add();
+  return {.resume = std::move(resume)};
 }
 
 /// At the first sight of what was there at the start, `read_from: end` begins behind the last whole line.

@@ -159,6 +159,7 @@ class FileSet {
   Counter rotations_;
   Counter truncations_;
   Counter errors_;
+  Counter mismatches_;
   ComponentHealth health_;
   std::string reported_;
 };

@@ -18,16 +18,19 @@ Tail::Tail(Descriptor file, Resume resume, TailTools& tools)
       file_(std::move(file)),
       resume_(std::move(resume)),
       position_(resume_.offset),
-      searched_(resume_.offset) {}
+      searched_(resume_.offset) {
+  recall();
+}
 
 Tail::Tail(Descriptor file, Place place, TailTools& tools) : Tail(std::move(file), std::move(place.resume), tools) {
   continues_ = place.continues;
-  witness_ = place.witness;
-  witness_bytes_ = place.witness_bytes;
+  if (place.before_bytes == 0) return;
+  before_ = place.before;
+  before_bytes_ = place.before_bytes;
 }
 
 Tail::Place Tail::place() const {
-  return {{resume_.file, position_, true}, continues_, witness_, witness_bytes_};
+  return {{resume_.file, position_, true}, continues_, before_, before_bytes_};
 }
 
 Tail::Look Tail::look() {
@@ -37,6 +40,9 @@ Tail::Look Tail::look() {
     return Look::failed;
   }
   const auto size = static_cast<std::uint64_t>(info.st_size);
+  const std::int64_t modified = info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec;
+  touched_ = touched_ || modified != modified_ns_;
+  modified_ns_ = modified;
   unlinked_ = info.st_nlink == 0;
   const bool grown = size > size_;
   size_ = size;
@@ -49,13 +55,19 @@ Tail::Look Tail::look() {
 void Tail::restart(Resume resume) {
   resume_ = std::move(resume);
   position_ = searched_ = resume_.offset;
-  witness_bytes_ = 0;
+  before_bytes_ = 0;
   continues_ = false;
+  recall();
 }
 
 Tail::Turn Tail::read(Outbox& outbox, std::size_t expected) {
+  const bool search = searched_ - position_ > kReadAgainMax;
+  if (search || (touched_ && at_end())) {
+    if (const Turn turn = verify(); turn != Turn::more) return turn;
+  }
+  touched_ = false;
   if (at_end()) return Turn::idle;
-  return searched_ - position_ > kReadAgainMax ? search_line_end(outbox) : read_lines(outbox, expected);
+  return search ? search_line_end(outbox) : read_lines(outbox, expected);
 }
 
 Tail::Turn Tail::finish(Outbox& outbox) {
@@ -77,23 +89,26 @@ Tail::Turn Tail::read_lines(Outbox& outbox, std::size_t expected) {
 
   std::array<char, kWitnessBytes> before;
   const std::size_t room = std::min(left, block->room());
-  const iovec parts[2] = {{before.data(), witness_bytes_}, {block->end(), room}};
-  const ssize_t length = tools_.read(file_.get(), parts, 2, static_cast<off_t>(position_ - witness_bytes_));
-  if (length <= static_cast<ssize_t>(witness_bytes_)) return after(length);
-  if (std::memcmp(before.data(), witness_.data(), witness_bytes_) != 0) {
-    // A truncated file whose writer kept its offset has a hole of zeros there; it goes on behind it.
-    const bool hole = std::all_of(before.begin(), before.begin() + static_cast<std::ptrdiff_t>(witness_bytes_),
-                                  [](char byte) { return byte == '\0'; });
-    if (!hole) return Turn::restarted;
-  }
+  const iovec parts[2] = {{before.data(), before_bytes_}, {block->end(), room}};
+  const ssize_t length = tools_.read(file_.get(), parts, 2, static_cast<off_t>(position_ - before_bytes_));
+  if (length <= static_cast<ssize_t>(before_bytes_)) return after(length);
+  if (!unchanged(before.data())) return Turn::restarted;
 
-  const std::size_t read = static_cast<std::size_t>(length) - witness_bytes_;
+  const std::size_t read = static_cast<std::size_t>(length) - before_bytes_;
   const std::size_t taken = tools_.lines.take_lines(outbox, file(), position_, read, continues_);
   searched_ = position_ + read;
   if (taken > 0) {
-    position_ += taken;
+    const std::uint64_t from = std::exchange(position_, position_ + taken);
     const Segment& last = block->segments.back();
-    remember(block->end(), last.kind == SegmentKind::lines ? last.end - last.begin : 0);
+    const std::size_t bytes = last.end - last.begin;
+    // What the block has of the file: all of this read, or enough of its end.
+    const bool verbatim = last.kind == SegmentKind::lines && last.file_end - last.file_begin == bytes;
+    if (verbatim && (last.file_begin <= from || bytes >= kWitnessBytes)) {
+      remember(block->end(), last.file_begin <= from ? taken : bytes);
+    } else {
+      recall();
+    }
+    testify(*block);
   }
   return at_end() ? Turn::idle : Turn::more;
 }
@@ -135,6 +150,7 @@ Tail::Turn Tail::take_pieces(Outbox& outbox) {
     position_ += piece;
     taken += piece;
     remember(block->end(), piece);
+    testify(*block);
   }
   return at_end() ? Turn::idle : Turn::more;
 }
@@ -159,7 +175,12 @@ Tail::Turn Tail::take_line(Outbox& outbox, std::uint64_t end, bool terminated) {
   if (kind != SegmentKind::lines) tools_.lines.count_oversize();
   position_ = searched_ = end;
   continues_ = false;
-  remember(block->end(), kind == SegmentKind::lines ? kept : 0);
+  if (kind == SegmentKind::lines) {
+    remember(block->end(), kept);
+  } else {
+    recall();
+  }
+  testify(*block);
   return at_end() ? Turn::idle : Turn::more;
 }
 
@@ -191,9 +212,44 @@ Tail::Turn Tail::after(ssize_t length) {
   return Turn::failed;
 }
 
+/// Whether the bytes before the position are still the ones that were there; `more`: they are.
+Tail::Turn Tail::verify() {
+  std::array<char, kWitnessBytes> before;
+  const ssize_t length = read_at(before.data(), before_bytes_, position_ - before_bytes_);
+  if (length < 0) return after(length);
+  // Cut short since the last look; the next one tells.
+  if (static_cast<std::size_t>(length) < before_bytes_) return Turn::idle;
+  return unchanged(before.data()) ? Turn::more : Turn::restarted;
+}
+
+bool Tail::unchanged(const char* before) {
+  if (std::memcmp(before, before_.data(), before_bytes_) == 0) return true;
+  // A truncated file whose writer kept its offset has a hole of zeros there; it goes on behind it.
+  if (std::any_of(before, before + before_bytes_, [](char byte) { return byte != '\0'; })) return false;
+  before_.fill('\0');
+  return true;
+}
+
+/// `bytes` bytes that end at `end` were the next ones before the position.
 void Tail::remember(const char* end, std::size_t bytes) {
-  witness_bytes_ = std::min(bytes, kWitnessBytes);
-  std::memcpy(witness_.data(), end - witness_bytes_, witness_bytes_);
+  bytes = std::min(bytes, kWitnessBytes);
+  const std::size_t kept = std::min(before_bytes_, kWitnessBytes - bytes);
+  std::memmove(before_.data(), before_.data() + before_bytes_ - kept, kept);
+  std::memcpy(before_.data() + kept, end - bytes, bytes);
+  before_bytes_ = kept + bytes;
+}
+
+/// Reads the bytes before the position anew.
+void Tail::recall() {
+  const auto bytes = static_cast<std::size_t>(std::min<std::uint64_t>(position_, kWitnessBytes));
+  before_bytes_ = 0;
+  if (bytes == 0) return;
+  const ssize_t length = read_at(before_.data(), bytes, position_ - bytes);
+  if (length == static_cast<ssize_t>(bytes)) before_bytes_ = bytes;
+}
+
+void Tail::testify(Block& block) const {
+  block.segments.back().witness = witness_of({before_.data(), before_bytes_});
 }
 
 }  // namespace logpipe

@@ -45,6 +45,9 @@ struct TailTools {
 /// end, and it is read when that is known. So a line of any length costs no memory before it is complete, and at most
 /// `max_line_bytes` then.
 ///
+/// The last bytes before the position are compared with every read, and also when the file was written to without
+/// growing: so a file whose content was replaced is noticed. They leave with the segments as their witness.
+///
 /// Threads: the source's own. Ends: closes the file.
 class Tail {
  public:
@@ -62,8 +65,8 @@ class Tail {
   struct Place {
     Resume resume;
     bool continues{false};
-    std::array<char, 32> witness{};
-    std::size_t witness_bytes{0};
+    std::array<char, Witness::kBytesMax> before{};  ///< the last bytes before the position
+    std::size_t before_bytes{0};
   };
 
   Tail(Descriptor file, Resume resume, TailTools& tools);
@@ -95,7 +98,7 @@ class Tail {
  private:
   static constexpr std::size_t kTurnBytes = BlockPool::kBlockBytes;
   static constexpr std::size_t kReadAgainMax = 64 * 1024;
-  static constexpr std::size_t kWitnessBytes = std::tuple_size_v<decltype(Place::witness)>;
+  static constexpr std::size_t kWitnessBytes = Witness::kBytesMax;
 
   Turn read_lines(Outbox& outbox, std::size_t expected);
   Turn search_line_end(Outbox& outbox);
@@ -104,7 +107,11 @@ class Tail {
   ssize_t read_at(char* to, std::size_t bytes, std::uint64_t offset);
   Turn read_fully(char* to, std::size_t bytes, std::uint64_t offset);
   Turn after(ssize_t length);
+  Turn verify();
+  bool unchanged(const char* before);
   void remember(const char* end, std::size_t bytes);
+  void recall();
+  void testify(Block& block) const;
 
   TailTools& tools_;
   Descriptor file_;
@@ -115,8 +122,10 @@ class Tail {
   bool unlinked_{false};    // at the last look
   bool continues_{false};   // inside a line that is delivered in pieces
   Error error_;
-  std::array<char, kWitnessBytes> witness_{};  // the last bytes before the position, where they are known
-  std::size_t witness_bytes_{0};
+  std::array<char, kWitnessBytes> before_{};  // the last bytes before the position
+  std::size_t before_bytes_{0};               // less than fit only at the beginning of a file, or if not readable
+  std::int64_t modified_ns_{0};               // at the last look
+  bool touched_{false};                       // since the last read something was written, perhaps not at the end
 };
 
 }  // namespace logpipe

@@ -125,7 +125,7 @@ TEST_CASE("checkpoint: a file that grew from 0, 10 or 2000 bytes is still known 
     const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
     CHECK_FALSE(resume.known);
     CHECK(resume.offset == 0);
-    CHECK(log.contains("other content under a known inode"));
+    CHECK(log.contains("another beginning"));
   }
 }
 
@@ -151,7 +151,7 @@ TEST_CASE("checkpoint: a file shorter than any sink's position is read as new, a
     CHECK_FALSE(resume.known);
     CHECK(resume.offset == 0);
     CHECK(resume.file->id > old_id);
-    CHECK(log.contains("shorter than its checkpoint"));
+    CHECK(log.contains("the file ends before it"));
     CHECK(position_of(*store, "a", old_id) == ~std::uint64_t{0});
     CHECK(store->commit());
   }
@@ -537,4 +537,61 @@ TEST_CASE("checkpoint: a batch in several deliveries is settled by the last of t
   CHECK(recorded() == Recorded{2000, 40});
   complete(delivery_of(file, 2000, 3000));
   CHECK(recorded() == Recorded{3000, 50});
+}
+
+TEST_CASE(
+    "checkpoint: a file with the same head but other bytes before the position is read as new, and the log says so") {
+  TempDir dir;
+  for (const std::size_t size : {1UL, 1030UL, 5000UL}) {
+    CAPTURE(size);
+    const std::string name = "log" + std::to_string(size);
+    const fs::path state = dir / ("state" + std::to_string(size));
+    std::string content = text_of(size);
+    write_file(dir / name, content);
+    {
+      auto store = open_store(state);
+      store->begin_run({"out"});
+      const Resume resume = store->attach("app", dir / name, Fd(dir / name), 0);
+      store->sink("out", {}).complete(delivery_of(resume.file, 0, size, content));
+      CHECK(store->commit());
+    }
+    {
+      auto store = open_store(state);
+      store->begin_run({"out"});
+      const Resume resume = store->attach("app", dir / name, Fd(dir / name), 0);
+      CHECK(resume.known);
+      CHECK_FALSE(resume.mismatch);
+      CHECK(resume.offset == size);
+    }
+    content.back() ^= 1;
+    write_file(dir / name, content + "and more");
+    const LogCapture log;
+    auto store = open_store(state);
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / name, Fd(dir / name), 0);
+    CHECK_FALSE(resume.known);
+    CHECK(resume.mismatch);
+    CHECK(resume.offset == 0);
+    CHECK(log.contains("a position does not fit the file"));
+    CHECK(log.contains(size > FileIdentity::kHeadBytes ? "other bytes before it" : "another beginning"));
+  }
+}
+
+TEST_CASE("checkpoint: the position of every sink is compared, also of one that does not run") {
+  TempDir dir;
+  std::string content = text_of(5000);
+  write_file(dir / "log", content);
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"ahead", "behind"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    store->sink("ahead", {}).complete(delivery_of(resume.file, 0, 4000, content));
+    store->sink("behind", {}).complete(delivery_of(resume.file, 0, 2000, content));
+    CHECK(store->commit());
+  }
+  content[3990] ^= 1;
+  write_file(dir / "log", content);
+  auto store = open_store(dir / "state");
+  store->begin_run({"behind"});
+  CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).mismatch);
 }

@@ -100,3 +100,34 @@ TEST_CASE("identity: a birth time is one of the last minutes, where there is one
   CHECK(identity->birth_ns / 1'000'000'000 <= modified);
   CHECK(identity->birth_ns / 1'000'000'000 + 60 > modified);
 }
+
+TEST_CASE("identity: a witness is of the last 32 bytes before a position, or of as many as there are") {
+  const std::string text = text_of(100);
+  CHECK(witness_of("").bytes == 0);
+  CHECK(witness_of("a") == witness_of("a"));
+  CHECK(witness_of("a").bytes == 1);
+  CHECK_FALSE(witness_of("a") == witness_of("b"));
+  CHECK(witness_of(text).bytes == Witness::kBytesMax);
+  CHECK(witness_of(text) == witness_of(std::string_view(text).substr(68)));
+  CHECK_FALSE(witness_of(text) == witness_of(std::string_view(text).substr(0, 99)));
+}
+
+TEST_CASE("identity: a position fits a file that has the same bytes before it and does not end earlier") {
+  using detail::check_position;
+  using detail::PositionCheck;
+  TempDir dir;
+  const std::string text = text_of(100);
+  write_file(dir / "log", text);
+  const Fd fd(dir / "log");
+  for (const std::uint64_t offset : {0UL, 1UL, 31UL, 32UL, 33UL, 100UL}) {
+    CAPTURE(offset);
+    const journal::Position known{offset, witness_of(std::string_view(text).substr(0, offset))};
+    CHECK(check_position(fd, 100, known) == PositionCheck::fits);
+    CHECK(check_position(fd, 100, {offset, {}}) == PositionCheck::fits);
+    if (offset == 0) continue;
+    CHECK(check_position(fd, 100, {offset, witness_of(std::string(std::min<std::size_t>(offset, 32), '?'))}) ==
+          PositionCheck::other_bytes);
+  }
+  CHECK(check_position(fd, 100, {101, {}}) == PositionCheck::beyond_end);
+  CHECK(check_position(fd, 200, {150, witness_of(text)}) == PositionCheck::beyond_end);  // cut since it was measured
+}

@@ -15,7 +15,7 @@ FileRecord file_record(std::uint64_t id) {
 SinkRecord sink_record(const std::string& sink, std::uint64_t step) {
   SinkRecord record;
   record.sink = sink;
-  record.positions = {{1, step * 100}, {2, step * 200}};
+  record.positions = {{1, {step * 100, {step * 7, 32}}}, {2, {step * 200, {}}}};
   record.outputs = {{{8, 5}, {"/out/" + sink, step * 50}}};
   if (step == 3) record.retired = {{8, 5}};
   return record;
@@ -192,7 +192,7 @@ TEST_CASE("journal: a newer format is an error that says so and changes nothing"
   std::string bytes = read_file(dir / "journal");
   // Written as a later version would: the version and the hash that belongs to it.
   State empty;
-  bytes[8] = 3;
+  bytes[8] = 4;
   {
     // The header's hash covers magic and version; a version that merely looks newer because of damage is damage.
     const LogCapture log;
@@ -208,7 +208,7 @@ TEST_CASE("journal: a newer format is an error that says so and changes nothing"
   const auto journal = Journal::open(dir.path(), StateFiles::system(), empty);
   REQUIRE_FALSE(journal);
   CHECK(journal.error().kind == ErrorKind::invalid);
-  CHECK(journal.error().message.find("format version 3 is newer") != std::string::npos);
+  CHECK(journal.error().message.find("format version 4 is newer") != std::string::npos);
   CHECK(read_file(dir / "journal") == bytes);
 }
 
@@ -216,7 +216,7 @@ TEST_CASE("journal: the format that was never released is an error that says so 
   TempDir dir;
   { reopen(dir.path()); }
   std::string bytes = read_file(dir / "journal");
-  bytes[8] = 1;
+  bytes[8] = 2;
   std::string hashed;
   put(hashed, header_hash(std::string_view(bytes).substr(0, 12)));
   bytes.replace(12, 4, hashed);
@@ -225,7 +225,7 @@ TEST_CASE("journal: the format that was never released is an error that says so 
   const auto journal = Journal::open(dir.path(), StateFiles::system(), empty);
   REQUIRE_FALSE(journal);
   CHECK(journal.error().kind == ErrorKind::invalid);
-  CHECK(journal.error().message.find("format version 1") != std::string::npos);
+  CHECK(journal.error().message.find("format version 2") != std::string::npos);
   CHECK(read_file(dir / "journal") == bytes);
 }
 

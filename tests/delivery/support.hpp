@@ -202,6 +202,14 @@ inline Delivery delivery_of(const SourceFileRef& file, std::uint64_t begin, std:
   return delivery;
 }
 
+/// The same, with the bytes that stand before `end` in `content`.
+inline Delivery delivery_of(const SourceFileRef& file, std::uint64_t begin, std::uint64_t end,
+                            std::string_view content) {
+  Delivery delivery;
+  delivery.ranges.push_back({file, begin, end, witness_of(content.substr(0, end))});
+  return delivery;
+}
+
 inline OutputMark mark_of(const fs::path& path, std::uint64_t length) {
   struct stat status {};
   REQUIRE(::stat(path.c_str(), &status) == 0);

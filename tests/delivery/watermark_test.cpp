@@ -36,6 +36,28 @@ TEST_CASE("watermark: ranges that are settled already, overlap or are empty chan
   CHECK(mark.contiguous() == 50);
 }
 
+TEST_CASE("watermark: has the witness of the range that ends where it stands") {
+  const auto witness = [](std::uint64_t end) { return logpipe::Witness{end, 32}; };
+  Watermark mark(10, witness(10));
+  CHECK(mark.witness() == witness(10));
+  CHECK(mark.complete(0, 10));
+  CHECK(mark.witness() == witness(10));
+  CHECK(mark.complete(30, 50, witness(50)));
+  CHECK(mark.complete(25, 40, witness(40)));  // joined with what reaches farther
+  CHECK(mark.complete(60, 70, witness(70)));
+  CHECK(mark.complete(10, 20, witness(20)));
+  CHECK(mark.witness() == witness(20));
+  CHECK(mark.complete(15, 25, witness(25)));
+  CHECK(mark.contiguous() == 50);
+  CHECK(mark.witness() == witness(50));
+  CHECK(mark.complete(50, 60));
+  CHECK(mark.witness() == witness(70));
+  CHECK(mark.complete(70, 71));
+  CHECK(mark.witness() == logpipe::Witness{});
+  mark.reset(5, witness(5));
+  CHECK(mark.witness() == witness(5));
+}
+
 TEST_CASE("watermark: agrees with a map of bytes under random orders, repeats and overlaps") {
   const unsigned seed = 20240717;
   INFO("seed ", seed);

@@ -249,6 +249,63 @@ TEST_CASE("tail: what was truncated is noticed by its size, and by its content w
   CHECK(bench.flush().back().begin == 0);
 }
 
+TEST_CASE("tail: a file whose content was replaced without becoming longer is noticed at the next read") {
+  Bench bench;
+  append(bench.path, "one\ntwo\nthree\n");
+  bench.read_all();
+  // The time of the last write is how it is noticed; a coarse clock must not hide it.
+  const timespec times[2] = {{0, UTIME_OMIT}, {1'000'000'000, 0}};
+  SUBCASE("of the same size") {
+    const int writer = open(bench.path.c_str(), O_WRONLY | O_CLOEXEC);
+    REQUIRE(pwrite(writer, "ONE\nTWO\nTHREE\n", 14, 0) == 14);
+    close(writer);
+    REQUIRE(utimensat(AT_FDCWD, bench.path.c_str(), times, 0) == 0);
+    CHECK(bench.tail->look() == Tail::Look::same);
+    CHECK(bench.tail->read(bench.outbox, 1) == Tail::Turn::restarted);
+  }
+  SUBCASE("only touched") {
+    REQUIRE(utimensat(AT_FDCWD, bench.path.c_str(), times, 0) == 0);
+    CHECK(bench.tail->look() == Tail::Look::same);
+    CHECK(bench.tail->read(bench.outbox, 1) == Tail::Turn::idle);
+  }
+}
+
+TEST_CASE("tail: a replaced file is noticed in the middle of a long line too") {
+  Bench bench;
+  append(bench.path, "first\n" + std::string(200'000, 'x'));
+  bench.read_all();
+  REQUIRE(truncate(bench.path.c_str(), 0) == 0);
+  append(bench.path, "other\n" + std::string(300'000, 'x') + "\n");
+  bench.tail->look();
+  CHECK(bench.tail->read(bench.outbox, 1) == Tail::Turn::restarted);
+}
+
+TEST_CASE("tail: the end of what was read has the bytes before it as witness, whatever the lines and the steps") {
+  for (const Oversize policy : {Oversize::truncate, Oversize::split, Oversize::drop}) {
+    for (const std::size_t step : {1UL, 7UL, 50UL, 5000UL}) {
+      CAPTURE(step);
+      Bench bench({40, policy});
+      std::string content;
+      for (int i = 0; i < 30; ++i) content += std::string(static_cast<std::size_t>(i * 7 % 90), 'a' + i % 26) + "\n";
+      std::size_t checked = 0;
+      const auto check = [&] {
+        const Block* block = bench.outbox.block();
+        if (block == nullptr || block->segments.empty()) return;
+        const Segment& last = block->segments.back();
+        CHECK(last.witness == witness_of(std::string_view(content).substr(0, last.file_end)));
+        ++checked;
+      };
+      for (std::size_t at = 0; at < content.size(); at += step) {
+        append(bench.path, content.substr(at, step));
+        bench.tail->look();
+        while (bench.tail->read(bench.outbox, 1) == Tail::Turn::more) check();
+        check();
+      }
+      CHECK(checked > 0);
+    }
+  }
+}
+
 TEST_CASE("tail: goes on behind the hole of a truncated file whose writer kept its offset") {
   Bench bench;
   append(bench.path, "one\ntwo\n");
