@@ -16,6 +16,7 @@
 #include <optional>
 
 #include "channel/mutex.hpp"
+#include "daemon/reload_board.hpp"
 #include "daemon/tap.hpp"
 #include "telemetry/log.hpp"
 
@@ -241,6 +242,9 @@ class Server final : public AdminServer {
     }
     const bool readable = std::strcmp(method, "GET") == 0 || std::strcmp(method, "HEAD") == 0;
     if (readable && std::strcmp(url, "/api/v1/tap") == 0) return static_cast<Server*>(self)->tap(connection, method);
+    if (std::strcmp(method, "POST") == 0 && std::strcmp(url, "/api/v1/reload") == 0) {
+      return send(connection, static_cast<Server*>(self)->ask_reload(connection));
+    }
     const Reply reply = readable ? static_cast<Server*>(self)->answer(connection, url)
                                  : Reply{405, "text/plain; charset=utf-8", "only GET and HEAD\n"};
     return send(connection, reply);
@@ -300,6 +304,30 @@ class Server final : public AdminServer {
     return MHD_YES;
   }
 
+  Reply ask_reload(MHD_Connection* connection) {
+    if (sources_.reloads == nullptr) return {404, "text/plain; charset=utf-8", "there is nothing to reload here\n"};
+    if (MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "Origin") != nullptr) {
+      return {403, "text/plain; charset=utf-8", "not for pages in a browser\n"};
+    }
+    const std::uint64_t number = sources_.reloads->ask();
+    sources_.reload();
+    return {202, "text/plain; charset=utf-8", std::to_string(number) + "\n"};
+  }
+
+  Reply reload(MHD_Connection* connection) {
+    if (sources_.reloads == nullptr) return {404, "text/plain; charset=utf-8", "there is nothing to reload here\n"};
+    const char* request = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "request");
+    if (request == nullptr) return {200, "application/json", sources_.reloads->to_json()};
+    std::uint64_t number = 0;
+    const char* end = request + std::strlen(request);
+    if (std::from_chars(request, end, number).ptr != end || request == end) {
+      return {400, "text/plain; charset=utf-8", "request: expected the number that POST /api/v1/reload returned\n"};
+    }
+    const std::optional<ReloadBoard::Answer> answer = sources_.reloads->answer_to(number);
+    if (!answer) return {202, "text/plain; charset=utf-8", "waiting\n"};
+    return {answer->ok ? 200U : 409U, "text/plain; charset=utf-8", answer->outcome + "\n"};
+  }
+
   Reply answer(MHD_Connection* connection, const std::string& url) {
     if (url == "/metrics") {
       const char* accept = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_ACCEPT);
@@ -311,11 +339,13 @@ class Server final : public AdminServer {
     if (url == "/health") return json(sources_.health->health());
     if (url == "/api/v1/status") return {200, "application/json", sources_.status_json()};
     if (url == "/api/v1/workers") return {200, "application/json", sources_.workers_json()};
+    if (url == "/api/v1/reload") return reload(connection);
     if (url == "/")
       return {200, "text/plain; charset=utf-8",
-              "logpipe: /metrics /live /ready /health /api/v1/status /api/v1/workers /api/v1/tap?pattern=%23\n"};
+              "logpipe: /metrics /live /ready /health /api/v1/status /api/v1/workers /api/v1/reload "
+              "/api/v1/tap?pattern=%23\n"};
     return {404, "text/plain; charset=utf-8",
-            "not found; try /metrics /live /ready /health /api/v1/status /api/v1/workers /api/v1/tap\n"};
+            "not found; try /metrics /live /ready /health /api/v1/status /api/v1/workers /api/v1/reload /api/v1/tap\n"};
   }
 
   static Reply json(HealthReply reply) {

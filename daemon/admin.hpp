@@ -12,6 +12,7 @@
 
 namespace logpipe {
 
+class ReloadBoard;
 class TapServer;
 
 struct AdminOptions {
@@ -26,13 +27,18 @@ struct AdminSources {
   std::function<std::string()> status_json;   ///< GET /api/v1/status: the ledger and where things stand
   std::function<std::string()> workers_json;  ///< GET /api/v1/workers: what each worker has in hand
   TapServer* taps{nullptr};                   ///< GET /api/v1/tap; null: there is none
+  ReloadBoard* reloads{nullptr};              ///< /api/v1/reload; null: there is none
+  std::function<void()> reload;               ///< POST: a request has been entered
 };
 
-/// The admin endpoint, GET and HEAD only: /metrics (Prometheus text or OpenMetrics, by Accept), /live, /ready, /health,
-/// /api/v1/status, /api/v1/workers, a line of help at /, and /api/v1/tap?pattern=P: events as they pass, line by line,
-/// until the client hangs up (`where`, `format`, `replay`, `since`, `color` as in TapWords). Threads: one of its own
-/// per listener, started by start() and joined by the destructor. Limits: 64 connections per listener, idle ones are
-/// closed after 30 s, request bodies are refused.
+/// The admin endpoint, GET and HEAD, and one POST: /metrics (Prometheus text or OpenMetrics, by Accept), /live, /ready,
+/// /health, /api/v1/status, /api/v1/workers, /api/v1/reload (POST asks for one), a line of help at /, and
+/// /api/v1/tap?pattern=P: events as they pass, line by line, until the client hangs up. /api/v1/reload tells of reloads
+/// as ReloadBoard::to_json; POST asks for one (202, with the request's number as text), and `?request=N` tells what
+/// became of it as text: 202 as long as it waits, 200, or 409 when the old configuration stays. A POST that a browser
+/// sends for a foreign page is refused. Of the tap: (`where`, `format`, `replay`, `since`, `color` as in TapWords).
+/// Threads: one of its own per listener, started by start() and joined by the destructor. Limits: 64 connections per
+/// listener, idle ones are closed after 30 s, request bodies are refused.
 class AdminServer {
  public:
   static Result<std::unique_ptr<AdminServer>> start(const AdminOptions& options, AdminSources sources);

@@ -19,6 +19,7 @@
 #include "daemon/daemon.hpp"
 #include "daemon/exit_status.hpp"
 #include "daemon/filter_config.hpp"
+#include "daemon/reload_client.hpp"
 #include "daemon/settings.hpp"
 #include "daemon/tap_client.hpp"
 #include "daemon/version.hpp"
@@ -66,7 +67,7 @@ void configure_log(const Arguments& arguments, const LogSettings& settings) {
 }
 
 /// Loads and decodes; reports everything that is wrong to stderr. Nothing when there are errors.
-std::optional<Settings> load_settings(const Arguments& arguments) {
+std::optional<Settings> load_settings(const Arguments& arguments, std::string* problems = nullptr) {
   config::Diagnostics diagnostics;
   Settings settings;
   try {
@@ -85,6 +86,7 @@ std::optional<Settings> load_settings(const Arguments& arguments) {
                                 color_wanted(arguments.color, STDERR_FILENO) ? config::Color::on : config::Color::off);
   std::FILE* where = arguments.diagnostics_format == "json" ? stdout : stderr;
   std::fputs(text.c_str(), where);
+  if (problems != nullptr) *problems += config::render_text(diagnostics, config::Color::off);
   if (!diagnostics.ok()) return std::nullopt;
   return settings;
 }
@@ -114,7 +116,7 @@ int run(const Arguments& arguments, const CLI::App& app) {
   request.once = arguments.once;
   request.ledger_path = arguments.ledger;
   if (!arguments.config.empty()) {
-    request.reload = [arguments] { return load_settings(arguments); };
+    request.reload = [arguments](std::string& problems) { return load_settings(arguments, &problems); };
     request.configure_log = [arguments](const Settings& now) { configure_log(arguments, now.log); };
   }
   return run_daemon(std::move(*settings), std::move(request));
@@ -136,20 +138,31 @@ int validate(const Arguments& arguments) {
   return kExitDone;
 }
 
-int tap(Arguments arguments) {
-  if (arguments.admin.socket.empty() && arguments.admin.listen.empty()) {
-    if (arguments.config.empty()) {
-      std::fputs("logpipe: tap: which daemon? Name its --socket, its --listen address or its --config file.\n", stderr);
-      return kExitUsage;
-    }
-    const std::optional<Settings> settings = load_settings(arguments);
-    if (!settings) return kExitConfig;
-    if (!settings->admin) {
-      std::fputs("logpipe: tap: this configuration has no `admin:`, so nobody can look inside.\n", stderr);
-      return kExitConfig;
-    }
-    arguments.admin = {settings->admin->socket.string(), settings->admin->listen};
+/// Where the daemon is that a command talks to: named, or found in its configuration. Otherwise the exit status.
+std::optional<int> find_daemon(Arguments& arguments, const char* command) {
+  if (!arguments.admin.socket.empty() || !arguments.admin.listen.empty()) return std::nullopt;
+  if (arguments.config.empty()) {
+    std::fprintf(stderr, "logpipe: %s: which daemon? Name its --socket, its --listen address or its --config file.\n",
+                 command);
+    return kExitUsage;
   }
+  const std::optional<Settings> settings = load_settings(arguments);
+  if (!settings) return kExitConfig;
+  if (!settings->admin) {
+    std::fprintf(stderr, "logpipe: %s: this configuration has no `admin:`, so nobody can look inside.\n", command);
+    return kExitConfig;
+  }
+  arguments.admin = {settings->admin->socket.string(), settings->admin->listen};
+  return std::nullopt;
+}
+
+int reload(Arguments arguments) {
+  if (const std::optional<int> status = find_daemon(arguments, "reload")) return *status;
+  return run_reload(arguments.admin);
+}
+
+int tap(Arguments arguments) {
+  if (const std::optional<int> status = find_daemon(arguments, "tap")) return *status;
   if (arguments.tap.format.empty()) arguments.tap.format = isatty(STDOUT_FILENO) == 1 ? "pretty" : "raw";
   if (color_wanted(arguments.color, STDOUT_FILENO)) arguments.tap.color = "1";
   // What is wrong with the words is told before anybody is asked.
@@ -205,13 +218,18 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
       ->group(filter);
 }
 
+/// Which daemon a command talks to.
+void add_daemon_options(CLI::App& app, Arguments& arguments) {
+  add_config_option(app, arguments, false);
+  app.add_option("--socket", arguments.admin.socket, "The daemon's admin socket")->type_name("PATH");
+  app.add_option("--listen", arguments.admin.listen, "Or its admin address")->type_name("ADDRESS:PORT");
+}
+
 void add_tap_options(CLI::App& app, Arguments& arguments) {
   app.add_option("PATTERN", arguments.tap.patterns,
                  "Topics to watch: words between dots, `*` for any one, `#` for the rest (default: `#`). A pipeline's "
                  "events have the topic it publishes them under, otherwise PIPELINE.SOURCE.LEVEL");
-  add_config_option(app, arguments, false);
-  app.add_option("--socket", arguments.admin.socket, "The daemon's admin socket")->type_name("PATH");
-  app.add_option("--listen", arguments.admin.listen, "Or its admin address")->type_name("ADDRESS:PORT");
+  add_daemon_options(app, arguments);
   app.add_option("--where", arguments.tap.where,
                  "Only these: a level and above, or a condition such as `level == info`")
       ->type_name("LEVEL|CONDITION");
@@ -230,7 +248,7 @@ std::string suggestion(const std::vector<std::string>& unknown) {
   static const std::vector<std::string_view> known{
       "--config", "--once",  "--ledger", "--log-level", "--log-format", "--color",   "--quiet",  "--verbose",
       "--parse",  "--level", "--set",    "--output",    "--help",       "--version", "--format", "run",
-      "validate", "tap",     "--socket", "--listen",    "--where",      "--replay",  "--since"};
+      "validate", "tap",     "reload",   "--socket",    "--listen",     "--where",   "--replay", "--since"};
   for (const std::string& word : unknown) {
     const auto best = config::suggest(word.substr(0, word.find('=')), known);
     if (!best.empty()) return "did you mean " + std::string(best) + "?";
@@ -257,6 +275,9 @@ int run_command_line(int argc, char** argv) try {
       ->check(CLI::IsMember({"text", "json"}));
   validate_command->add_option("--color", arguments.color)->check(CLI::IsMember({"auto", "always", "never"}));
 
+  CLI::App* reload_command =
+      app.add_subcommand("reload", "Let a running daemon read its configuration again, and wait for what comes of it");
+  add_daemon_options(*reload_command, arguments);
   CLI::App* tap_command = app.add_subcommand("tap", "Watch events of a running daemon go by");
   add_tap_options(*tap_command, arguments);
 
@@ -281,6 +302,7 @@ int run_command_line(int argc, char** argv) try {
     return kExitUsage;
   }
   if (validate_command->parsed()) return validate(arguments);
+  if (reload_command->parsed()) return reload(arguments);
   if (tap_command->parsed()) return tap(arguments);
   return run(arguments, app);
 } catch (const std::exception& error) {

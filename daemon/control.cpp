@@ -69,12 +69,12 @@ void Control::begin_generation(Cancel intake, Cancel run, std::chrono::nanosecon
   drain_timeout_ = drain_timeout;
   deadline_.reset();
   aborted_ = false;
-  // What was asked for between two generations is asked of this one.
-  if (!stop_ && !reload_) return;
-  deadline_ = std::chrono::steady_clock::now() + drain_timeout_;
-  const char* cause = stop_ ? "stop requested" : "reload";
+  reload_ = false;
+  const bool stop = stop_;
+  if (stop) deadline_ = std::chrono::steady_clock::now() + drain_timeout_;
   lock.unlock();
-  intake.cancel(cause);
+  if (stop) intake.cancel("stop requested");  // between two generations, so it is asked of this one
+  want_reload();
 }
 
 Control::End Control::end_generation() {
@@ -82,14 +82,41 @@ Control::End Control::end_generation() {
   intake_.reset();
   run_.reset();
   deadline_.reset();
-  const bool reload = std::exchange(reload_, false);
   if (stop_) return End::stopped;
-  return reload ? End::reload : End::ended;
+  return reload_ ? End::reload : End::ended;
+}
+
+void Control::want_reload() {
+  {
+    MutexLock lock(mutex_);
+    want_reload_ = true;
+  }
+  wake();
+}
+
+void Control::reload_ended() {
+  {
+    MutexLock lock(mutex_);
+    reload_ = false;
+    if (!stop_) deadline_.reset();
+  }
+  if (ready()) notifier_.ready(hooks_.status_line());
+  want_reload();
+}
+
+void Control::set_drain_timeout(std::chrono::nanoseconds timeout) {
+  MutexLock lock(mutex_);
+  drain_timeout_ = timeout;
 }
 
 bool Control::stop_requested() const {
   MutexLock lock(mutex_);
   return stop_;
+}
+
+bool Control::ready() const {
+  MutexLock lock(mutex_);
+  return ready_;
 }
 
 bool Control::aborted() const {
@@ -144,6 +171,7 @@ void Control::loop() {
       MutexLock lock(mutex_);
       if (quit_) return;
     }
+    begin_reload();
     tick();
   }
 }
@@ -160,7 +188,8 @@ void Control::on_signal(int number) {
       }
       break;
     case SIGHUP:
-      request_reload();
+      hooks_.reload_asked();
+      want_reload();
       break;
     case SIGUSR1:
       hooks_.report();
@@ -180,19 +209,23 @@ void Control::stop(const std::string& why) {
   lock.unlock();
   log::info("daemon", "stopping: reading nothing new, delivering what was read", {{"why", why}});
   notifier_.stopping("draining");
+  hooks_.stopping();
   if (intake) intake->cancel("stopped: " + why);
   wake();  // the control thread has a deadline to watch
 }
 
-void Control::request_reload() {
-  if (stop_requested() || !hooks_.reload()) return;
-  notifier_.reloading("reloading");
+void Control::begin_reload() {
+  {
+    MutexLock lock(mutex_);
+    if (!want_reload_ || reload_ || !intake_) return;  // whoever clears one of these asks again
+    want_reload_ = false;
+    reload_ = true;
+    deadline_ = stop_ ? deadline_ : std::chrono::steady_clock::now() + drain_timeout_;
+  }
+  if (hooks_.reload()) return;
   MutexLock lock(mutex_);
-  reload_ = true;
-  deadline_ = std::chrono::steady_clock::now() + drain_timeout_;
-  const std::optional<Cancel> intake = intake_;
-  lock.unlock();
-  if (intake) intake->cancel("reload");
+  reload_ = false;
+  if (!stop_) deadline_.reset();
 }
 
 void Control::abort_run(const std::string& cause) {

@@ -14,7 +14,11 @@ namespace logpipe {
 
 /// What the control loop does on somebody's behalf; all called on its thread.
 struct ControlHooks {
-  std::function<bool()> reload;              ///< SIGHUP: validate and prepare; true: end this generation for the next
+  /// SIGHUP, or somebody at the admin endpoint: somebody wants a reload. True: it has begun, reload_ended() will be
+  /// called; false: there is nothing to wait for.
+  std::function<bool()> reload;
+  std::function<void()> reload_asked;        ///< SIGHUP was received; comes before reload
+  std::function<void()> stopping;            ///< a stop has begun; any thread
   std::function<void()> report;              ///< SIGUSR1: a status block to the log
   std::function<std::string()> status_line;  ///< for the service manager
   std::function<std::uint64_t()> progress;   ///< grows while anything moves
@@ -22,9 +26,10 @@ struct ControlHooks {
 };
 
 /// Signals, deadlines and the service manager, on one thread: the first SIGTERM or SIGINT cancels the intake, after the
-/// drain timeout or at a second signal everything is cancelled; SIGHUP reloads; SIGUSR1 reports; SIGUSR2 changes the
-/// log level. Threads: the constructor before any other thread starts (it blocks the signals for all of them); loop()
-/// on a thread of its own; the rest from any.
+/// drain timeout or at a second signal everything is cancelled; SIGHUP reloads, and a reload that takes longer than the
+/// drain timeout cancels the run for the next generation; SIGUSR1 reports; SIGUSR2 changes the log level. Threads: the
+/// constructor before any other thread starts (it blocks the signals for all of them); loop() on a thread of its own;
+/// the rest from any.
 class Control {
  public:
   explicit Control(ControlHooks hooks);
@@ -35,9 +40,18 @@ class Control {
   /// The contexts of the generation that runs from now on; if a stop was asked for meanwhile its intake is cancelled at
   /// once.
   void begin_generation(Cancel intake, Cancel run, std::chrono::nanoseconds drain_timeout);
-  /// It has ended. What came: a stop (or nothing) or a reload.
+  /// It has ended. What came: a stop (or nothing), or a reload that did not succeed in time.
   enum class End : std::uint8_t { ended, stopped, reload };
   End end_generation();
+
+  /// RELOADING=1 to the service manager; reload_ended() says READY=1 again.
+  void announce_reloading() { notifier_.reloading("reloading"); }
+  /// Looks whether a reload is wanted. Any thread.
+  void want_reload();
+  /// The reload that had begun is over, whatever came of it. Any thread.
+  void reload_ended();
+  /// From now on.
+  void set_drain_timeout(std::chrono::nanoseconds timeout);
 
   /// The first stop, as by SIGTERM: the intake ends, what was read is delivered. `why` goes to the log.
   void stop(const std::string& why);
@@ -55,7 +69,8 @@ class Control {
 
  private:
   void on_signal(int number);
-  void request_reload();
+  void begin_reload();
+  bool ready() const;
   void abort_run(const std::string& cause);
   void tick();
   void wake();
@@ -73,7 +88,8 @@ class Control {
   std::chrono::nanoseconds drain_timeout_ LOGPIPE_GUARDED_BY(mutex_){};
   std::optional<SteadyTime> deadline_ LOGPIPE_GUARDED_BY(mutex_);
   bool stop_ LOGPIPE_GUARDED_BY(mutex_){false};
-  bool reload_ LOGPIPE_GUARDED_BY(mutex_){false};
+  bool want_reload_ LOGPIPE_GUARDED_BY(mutex_){false};
+  bool reload_ LOGPIPE_GUARDED_BY(mutex_){false};  // one has begun and not ended
   bool aborted_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool quit_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool ready_ LOGPIPE_GUARDED_BY(mutex_){false};

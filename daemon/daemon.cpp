@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <memory>
@@ -16,6 +17,7 @@
 #include "daemon/control.hpp"
 #include "daemon/exit_status.hpp"
 #include "daemon/graph.hpp"
+#include "daemon/reload_board.hpp"
 #include "daemon/tap.hpp"
 #include "daemon/topology.hpp"
 #include "daemon/version.hpp"
@@ -43,7 +45,9 @@ class Daemon {
         topics_({.replay_bytes = settings_.admin ? settings_.tap.replay.value : 0,
                  .replay_bytes_per_second = settings_.tap.replay_rate.value}),
         control_(ControlHooks{
-            .reload = [this] { return prepare_reload(); },
+            .reload = [this] { return begin_reload(); },
+            .reload_asked = [this] { reloads_.ask(); },
+            .stopping = [this] { health_.set_phase(Phase::draining); },
             .report =
                 [this] {
                   log::info("daemon", "status", {{"ledger", snapshot().to_table()}});
@@ -54,14 +58,15 @@ class Daemon {
         }) {}
 
   int run() {
-    auto store = CheckpointStore::open({settings_.state_dir, settings_.checkpoint_interval_ms()});
+    const Settings initial = settings();
+    auto store = CheckpointStore::open({initial.state_dir, initial.checkpoint_interval_ms()});
     if (!store) {
       log::critical("state_dir", store.error().message);
       return kExitState;
     }
     store_ = std::move(*store);
     watch_process();
-    if (Status status = start_admin(); !status) {
+    if (Status status = start_admin(initial); !status) {
       log::critical("admin", status.error().message);
       return exit_status_of(status.error());
     }
@@ -107,13 +112,18 @@ class Daemon {
   }
 
  private:
-  Status start_admin() {
-    if (!settings_.admin) return {};
+  Status start_admin(const Settings& initial) {
+    if (!initial.admin) return {};
     taps_.emplace(topics_, metrics_,
-                  TapServer::Options{.queue_bytes = std::min<std::size_t>(4 << 20, settings_.memory.value / 8)});
-    AdminSources sources{&metrics_, &health_, [this] { return snapshot().to_json(); },
-                         [this] { return board_.to_json(); }, &*taps_};
-    auto server = AdminServer::start({settings_.admin->listen, settings_.admin->socket.string()}, std::move(sources));
+                  TapServer::Options{.queue_bytes = std::min<std::size_t>(4 << 20, initial.memory.value / 8)});
+    AdminSources sources{.metrics = &metrics_,
+                         .health = &health_,
+                         .status_json = [this] { return snapshot().to_json(); },
+                         .workers_json = [this] { return board_.to_json(); },
+                         .taps = &*taps_,
+                         .reloads = &reloads_,
+                         .reload = [this] { control_.want_reload(); }};
+    auto server = AdminServer::start({initial.admin->listen, initial.admin->socket.string()}, std::move(sources));
     if (!server) return fail(server.error());
     admin_ = std::move(*server);
     for (const std::string& address : admin_->addresses()) log::info("admin", "listening", {{"address", address}});
@@ -142,25 +152,28 @@ class Daemon {
     for (bool first = true;; first = false) {
       auto ledger = std::make_shared<Ledger>();
       board_.clear();
-      auto plan = build_plan(settings_, {.blocks = &blocks_,
-                                         .checkpoints = store_.get(),
-                                         .metrics = &metrics_,
-                                         .health = &health_,
-                                         .ledger = ledger.get(),
-                                         .once = request_.once});
+      Planner planner({.blocks = &blocks_,
+                       .checkpoints = store_.get(),
+                       .metrics = &metrics_,
+                       .health = &health_,
+                       .ledger = ledger.get(),
+                       .once = request_.once});
+      auto plan = planner.begin(settings());
       if (!plan) {
         log::critical("daemon", plan.error().message);
         return exit_status_of(plan.error());
       }
-      {
-        MutexLock lock(mutex_);
-        ledger_ = ledger;
-      }
       auto [run, cancel_run] = with_cancel(Context::background());
       auto [intake, cancel_intake] = with_cancel(run);
       Graph graph(std::move(*plan), {&blocks_, &metrics_, &health_, ledger.get(), &topics_, &board_});
-      control_.begin_generation(cancel_intake, cancel_run, settings_.drain_timeout);
+      {
+        MutexLock lock(mutex_);
+        ledger_ = ledger;
+        generation_ = {&graph, &planner};
+      }
       health_.set_phase(Phase::running);
+      if (!first) answer_reload(true, "everything has begun again: it could not be changed while it ran in time");
+      control_.begin_generation(cancel_intake, cancel_run, settings().drain_timeout);
       control_.announce_ready();
       log::info("daemon", first ? "running" : "reloaded");
 
@@ -172,25 +185,38 @@ class Daemon {
       if (Status committed = store_->commit(); !committed) {
         log::error("state_dir", "a checkpoint could not be written", {{"error", committed.error().message}});
       }
+      std::optional<Settings> next;
       {
         MutexLock lock(mutex_);
+        generation_ = {};
         const LedgerSnapshot whole = ledger->snapshot();
         // A pipeline that has drained has nothing in flight; what it says is has got lost on the way.
         if (ended && !aborted && whole.in_flight() != Amount{}) lost_in_flight_ = true;
         past_.add(whole);
         ledger_.reset();
+        next = std::exchange(next_settings_, std::nullopt);
       }
-      if (how == Control::End::reload && aborted) {
-        log::warn("daemon",
-                  "the old pipeline could not deliver everything in time; the rest is read again by the new one");
-      } else if (const int status = status_of(ended, aborted); status != kExitDone || how != Control::End::reload) {
-        return status;
+      if (how == Control::End::stopped || !aborted) {
+        answer_reload(false, "the daemon has ended");
+        return status_of(ended, aborted);
       }
-      MutexLock lock(mutex_);
-      if (next_settings_) settings_ = std::move(*next_settings_);
-      next_settings_.reset();
-      if (request_.configure_log) request_.configure_log(settings_);
+      log::warn("daemon",
+                "the old pipeline could not deliver everything in time; the rest is read again by the new one");
+      if (next) take_over(std::move(*next));
     }
+  }
+
+  Settings settings() const {
+    MutexLock lock(mutex_);
+    return settings_;
+  }
+
+  /// Another configuration is the one that runs.
+  void take_over(Settings next) {
+    if (request_.configure_log) request_.configure_log(next);
+    control_.set_drain_timeout(next.drain_timeout);
+    MutexLock lock(mutex_);
+    settings_ = std::move(next);
   }
 
   static int status_of(const Status& ended, bool aborted) {
@@ -204,33 +230,100 @@ class Daemon {
     return exit_status_of(ended.error());
   }
 
-  bool prepare_reload() {
-    bool stdin_read = false;
+  void answer_reload(bool ok, const std::string& outcome) { reloads_.answer(reload_through_.load(), ok, outcome); }
+
+  /// The configuration to change to, or why it cannot be.
+  std::optional<Settings> load_next(const Settings& now, std::string& why) {
     if (!request_.reload) {
-      log::warn("daemon", "nothing to reload: the pipeline came from the command line");
-      return false;
+      why = "nothing to reload: the pipeline came from the command line";
+      log::warn("daemon", why);
+      return std::nullopt;
     }
-    {
-      MutexLock lock(mutex_);
-      stdin_read = settings_.reads_stdin();
+    if (now.reads_stdin()) {
+      why = "a pipeline that reads standard input cannot be reloaded; the old configuration stays";
+      log::warn("daemon", why);
+      return std::nullopt;
     }
-    if (stdin_read) {
-      log::warn("daemon", "a pipeline that reads standard input cannot be reloaded; the old configuration stays");
-      return false;
-    }
-    std::optional<Settings> next = request_.reload();
+    std::optional<Settings> next = request_.reload(why);
     if (!next) {
       log::error("daemon", "the new configuration has errors; the old one stays");
-      return false;
+      why += "the new configuration has errors; the old one stays";
+      return std::nullopt;
     }
-    MutexLock lock(mutex_);
-    if (const char* fixed = settings_.needs_restart(*next)) {
-      lock.unlock();
+    if (const char* fixed = now.needs_restart(*next)) {
       log::error("daemon", "this option changes only with a restart; the old configuration stays", {{"option", fixed}});
+      why += std::string(fixed) + " changes only with a restart; the old configuration stays";
+      return std::nullopt;
+    }
+    if (next->reads_stdin()) {
+      why += "a pipeline that reads standard input cannot take over; the old configuration stays";
+      log::error("daemon", why);
+      return std::nullopt;
+    }
+    return next;
+  }
+
+  /// On the control thread. True: the graph is at it, and reload_done() will be called.
+  bool begin_reload() {
+    if (!reloads_.wanted()) return false;
+    reload_through_.store(reloads_.begin());
+    if (control_.stop_requested()) {
+      answer_reload(false, "the daemon is stopping");
       return false;
     }
-    next_settings_ = std::move(next);
-    return true;
+    const Settings now = settings();
+    std::string why;
+    std::optional<Settings> next = load_next(now, why);
+    if (!next) {
+      answer_reload(false, why);
+      return false;
+    }
+    GraphDiff diff = graph_diff(now, *next);
+    const auto shared = std::make_shared<const Settings>(std::move(*next));
+    MutexLock lock(mutex_);
+    if (generation_.graph == nullptr) {
+      lock.unlock();
+      answer_reload(false, "the daemon is stopping");
+      return false;
+    }
+    Planner* const planner = generation_.planner;
+    if (Status prepared = planner->prepare(*shared, diff); !prepared) {
+      lock.unlock();
+      log::error("daemon", "the new configuration cannot be set up; the old one stays",
+                 {{"error", prepared.error().message}});
+      answer_reload(false, prepared.error().message);
+      return false;
+    }
+    next_settings_ = *shared;
+    control_.announce_reloading();
+    health_.set_phase(Phase::reloading);
+    GraphChange change;
+    change.diff = diff;
+    change.build = [planner, shared, diff] { return planner->build(*shared, diff); };
+    change.done = [this, planner, shared, summary = diff.summary()](const Status& status) {
+      reload_done(*planner, *shared, summary, status);
+    };
+    if (generation_.graph->change(std::move(change))) return true;
+    lock.unlock();
+    answer_reload(false, "the daemon is stopping");
+    return false;
+  }
+
+  /// On the graph's thread, which goes on only after a success.
+  void reload_done(const Planner& planner, const Settings& next, const std::string& summary, const Status& status) {
+    if (!status) return;  // run_generations sees to it: the graph has ended
+    {
+      MutexLock lock(mutex_);
+      next_settings_.reset();
+    }
+    take_over(next);
+    for (const Plan::SinkPart& part : planner.plan().sinks) {
+      if (part.sink) part.sink->reopen();
+    }
+    health_.set_phase(control_.stop_requested() ? Phase::draining : Phase::running);
+    log::info("daemon", "reloaded", {{"changes", summary}});
+    answer_reload(true, summary);
+    control_.reload_ended();
   }
 
   LedgerSnapshot snapshot() const {
@@ -295,7 +388,9 @@ class Daemon {
     return result;
   }
 
-  Settings settings_;  // main thread, which replaces it between generations under mutex_; others read it under mutex_
+  // A mutex, not a channel: the admin and control threads look at these whenever somebody asks.
+  mutable Mutex mutex_;
+  Settings settings_ LOGPIPE_GUARDED_BY(mutex_);
   const RunRequest request_;
   MetricsRegistry metrics_;
   HealthTable health_;
@@ -303,15 +398,20 @@ class Daemon {
   BlockPool blocks_;
   TopicHub topics_;
   Control control_;
+  ReloadBoard reloads_;
+  std::atomic<std::uint64_t> reload_through_{0};  // the requests that the last reload to begin answers
   std::unique_ptr<CheckpointStore> store_;
   std::vector<MetricCallback> process_metrics_;
   bool lost_in_flight_{false};  // main thread
 
-  // A mutex, not a channel: the admin and control threads look at the ledger whenever somebody asks.
-  mutable Mutex mutex_;
   std::shared_ptr<Ledger> ledger_ LOGPIPE_GUARDED_BY(mutex_);
   LedgerSnapshot past_ LOGPIPE_GUARDED_BY(mutex_);
-  std::optional<Settings> next_settings_ LOGPIPE_GUARDED_BY(mutex_);
+  struct Generation {
+    Graph* graph{nullptr};
+    Planner* planner{nullptr};
+  };
+  Generation generation_ LOGPIPE_GUARDED_BY(mutex_);                  // the one that runs
+  std::optional<Settings> next_settings_ LOGPIPE_GUARDED_BY(mutex_);  // of a reload that goes on
 
   std::optional<TapServer> taps_;
   std::unique_ptr<AdminServer> admin_;  // last: it reads all of the above

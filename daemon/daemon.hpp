@@ -12,9 +12,9 @@ namespace logpipe {
 struct RunRequest {
   bool once{false};         ///< read what is there, drain, exit
   std::string ledger_path;  ///< where the ledger goes at the end; `-`: stdout; empty: nowhere
-  /// Loads the configuration again for SIGHUP, reporting what is wrong with it by itself; empty: nothing to reload
+  /// Loads the configuration again; what is wrong with it is added to `problems`, for people. Empty: nothing to reload
   /// from.
-  std::function<std::optional<Settings>()> reload;
+  std::function<std::optional<Settings>(std::string& problems)> reload;
   std::function<void(const Settings&)> configure_log;  ///< called when a reload has taken over
 };
 

@@ -38,7 +38,7 @@ Emitter::Emitter(const Plan& plan, std::size_t pipeline, const GraphServices& se
 }
 
 void Emitter::add_output(Sender<Delivery> output) {
-  outputs_.emplace_back(std::move(output));
+  outputs_->emplace_back(std::move(output));
 }
 
 Counter& Emitter::stage_counter(const Tally& tally) {
@@ -91,11 +91,12 @@ Status Emitter::operator()(Processed&& processed, const Context& run) {
   if (Status published = publish(processed, run); !published) return published;
   // First whoever has room, so that one full queue does not keep the others waiting for this delivery; then the full
   // ones.
-  bool any_left = outputs_.empty();
+  EmitterOutputs& outputs = *outputs_;
+  bool any_left = outputs.empty();
   for (const bool may_wait : {false, true}) {
-    std::size_t full = outputs_.size();  // an output that is full: its deliveries stay in their order
+    std::size_t full = outputs.size();  // an output that is full: its deliveries stay in their order
     for (std::size_t i = 0; i < processed.deliveries.size(); ++i) {
-      std::optional<Sender<Delivery>>& output = outputs_[processed.outputs[i]];
+      std::optional<Sender<Delivery>>& output = outputs[processed.outputs[i]];
       if (!output) continue;
       any_left = true;
       Delivery& delivery = processed.deliveries[i];

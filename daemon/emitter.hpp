@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,6 +17,10 @@
 
 namespace logpipe {
 
+/// The sending ends of the sinks' queues, in the order of the pipeline's sinks; nothing where the sink has gone. What
+/// one sender sends arrives in that order, so an emitter that takes over from another takes its senders too.
+using EmitterOutputs = std::vector<std::optional<Sender<Delivery>>>;
+
 /// The tee behind the workers of a pipeline: enters a processed block into the ledger, publishes what is to be
 /// published and hands every sink its deliveries. Threads: one at a time (the pool calls it in ticket order). Ends:
 /// owns the pipeline's senders of the sinks' queues; an output whose sink has gone leaves, and what it misses stays in
@@ -26,6 +31,8 @@ class Emitter {
 
   /// In the order of the pipeline's sinks.
   void add_output(Sender<Delivery> output);
+  /// For the emitter that takes over, once this one is not called any more.
+  const std::shared_ptr<EmitterOutputs>& outputs() const noexcept { return outputs_; }
 
   /// Waits while a sink's queue or a subscriber's is full. An Error when `run` has ended or no sink is left.
   Status operator()(Processed&& processed, const Context& run);
@@ -44,7 +51,7 @@ class Emitter {
   GraphServices services_;
   PipelineAccount* account_;
   SinkAccount* publish_account_{nullptr};
-  std::vector<std::optional<Sender<Delivery>>> outputs_;
+  std::shared_ptr<EmitterOutputs> outputs_{std::make_shared<EmitterOutputs>()};
   std::map<std::uint32_t, SourceCounters> sources_;                            // of the sources this pipeline counts
   std::map<std::pair<std::uint32_t, std::uint32_t>, Counter> stage_counters_;  // by component and reason
 };

@@ -39,6 +39,8 @@ Status Graph::run(const Context& intake, const Context& run) {
     {
       const MutexLock lock(mutex_);
       running_ = &*running;
+      for (GraphChange& change : early_) running_->post(std::move(change));
+      early_.clear();
     }
     group.spawn("graph", [&running] { return running->supervise(); });
   } else {
@@ -48,6 +50,7 @@ Status Graph::run(const Context& intake, const Context& run) {
   {
     const MutexLock lock(mutex_);
     running_ = nullptr;
+    ended_ = true;
   }
   if (!started) return started;
   const Status worst = running->worst_sink_end(&severity_of);
@@ -56,7 +59,10 @@ Status Graph::run(const Context& intake, const Context& run) {
 
 bool Graph::change(GraphChange change) {
   const MutexLock lock(mutex_);
-  return running_ != nullptr && running_->post(std::move(change));
+  if (ended_) return false;
+  if (running_ != nullptr) return running_->post(std::move(change));
+  early_.push_back(std::move(change));
+  return true;
 }
 
 }  // namespace logpipe

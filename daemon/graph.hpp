@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "channel/channel.hpp"
 #include "channel/context.hpp"
@@ -59,8 +60,8 @@ class Graph {
   /// error is returned. Called once; blocks.
   Status run(const Context& intake, const Context& run);
 
-  /// Makes a change while run() goes on. Does not wait: `done` tells. A second change waits for the first. False, and
-  /// nothing is called, when the graph does not run (any more). Any thread.
+  /// Makes a change while run() goes on, or when it has begun. Does not wait: `done` tells. A second change waits for
+  /// the first. False, and nothing is called, when the graph has ended. Any thread.
   bool change(GraphChange change);
 
  private:
@@ -68,6 +69,8 @@ class Graph {
   GraphServices services_;
   mutable Mutex mutex_;
   RunningGraph* running_ LOGPIPE_GUARDED_BY(mutex_){nullptr};
+  bool ended_ LOGPIPE_GUARDED_BY(mutex_){false};
+  std::vector<GraphChange> early_ LOGPIPE_GUARDED_BY(mutex_);  // asked for before the run has begun
 };
 
 }  // namespace logpipe

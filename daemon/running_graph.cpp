@@ -164,7 +164,12 @@ void RunningGraph::begin_workers(const std::shared_ptr<const Plan>& plan, std::s
   const Plan::PipelinePart& part = plan->pipelines[index];
   Pipeline& pipeline = pipelines_.at(part.name);
   Emitter emitter(*plan, index, services_);
-  for (const std::string& sink : pipeline.sinks) emitter.add_output(sinks_.at(sink).queue->clone());
+  for (const std::string& sink : pipeline.sinks) {
+    const auto kept = pipeline.senders.find(sink);
+    emitter.add_output(kept != pipeline.senders.end() ? std::move(kept->second) : sinks_.at(sink).queue->clone());
+  }
+  pipeline.senders.clear();
+  pipeline.outputs = emitter.outputs();
   pipeline.account = &services_.ledger->pipeline(part.name);
   pipeline.detach = std::make_shared<PoolDetach<BlockRef>>();
   pipeline.detaching = false;
@@ -228,13 +233,18 @@ void RunningGraph::begin_source(const Plan& plan, std::size_t index) {
     out = std::move(sender);
     ++source.tasks;
     spawn(Kind::tee, part.name, "tee " + part.name,
-          [rx = std::move(receiver), outputs = std::move(outputs), run = context_.run]() mutable {
-            return tee(run, std::move(rx), std::move(outputs));
+          [rx = std::move(receiver), outputs = std::move(outputs), run = context_.run, intake = intake]() mutable {
+            Status status = tee(run, std::move(rx), std::move(outputs));
+            // The pipelines let go of a source that ends.
+            if (!status && status.error().kind == ErrorKind::closed && intake.done()) return Status();
+            return status;
           });
   }
   spawn(Kind::source, part.name, "source " + part.name,
         [object = part.source, tx = std::move(out), context = RunContext{intake, context_.run}]() mutable {
-          return object->run(std::move(tx), context);
+          Status status = object->run(std::move(tx), context);
+          if (!status && status.error().kind == ErrorKind::closed && context.intake.done()) return Status();
+          return status;
         });
 }
 
@@ -267,6 +277,11 @@ void RunningGraph::on_event(Event&& event) {
       Pipeline& pipeline = pipelines_.at(ended.name);
       pipeline.works = false;
       if (!pipeline.detaching) pipeline.ends.clear();
+      for (std::size_t i = 0; pipeline.detaching && i < pipeline.outputs->size(); ++i) {
+        std::optional<Sender<Delivery>>& output = (*pipeline.outputs)[i];
+        if (output) pipeline.senders.emplace(pipeline.sinks[i], std::move(*output));
+      }
+      pipeline.outputs.reset();
       break;
     }
   }
@@ -325,6 +340,8 @@ Status RunningGraph::supervise() {
   for (auto& [name, pipeline] : pipelines_) {
     pipeline.receivers.clear();
     pipeline.ends.clear();
+    pipeline.senders.clear();
+    pipeline.outputs.reset();
   }
   for (auto& [name, sink] : sinks_) sink.queue.reset();
   for (const auto& change : late) change->done(fail(ErrorKind::canceled, "the pipelines have ended"));
@@ -392,7 +409,10 @@ Status RunningGraph::end_parts(const GraphDiff& diff) {
   });
   if (!status) return status;
   for (Pipeline* pipeline : emptied) pipeline->inputs.clear();
-  for (const std::string& name : diff.end_sinks) sinks_.at(name).queue.reset();
+  for (const std::string& name : diff.end_sinks) {
+    sinks_.at(name).queue.reset();
+    for (auto& [pipeline, entry] : pipelines_) entry.senders.erase(name);
+  }
   status = wait_until([&] {
     return std::all_of(diff.end_sinks.begin(), diff.end_sinks.end(),
                        [&](const std::string& name) { return sinks_.at(name).ended; });

@@ -14,6 +14,7 @@
 #include "channel/channel.hpp"
 #include "channel/pool_detach.hpp"
 #include "channel/task_group.hpp"
+#include "daemon/emitter.hpp"
 #include "daemon/graph.hpp"
 #include "daemon/plan.hpp"
 #include "delivery/run_context.hpp"
@@ -68,6 +69,8 @@ class RunningGraph {
   };
   struct Pipeline {
     std::vector<std::string> sinks;
+    std::map<std::string, Sender<Delivery>> senders;  // by sink, while no emitter has them
+    std::shared_ptr<EmitterOutputs> outputs;          // the emitter's, in the order of `sinks`
     std::shared_ptr<PoolDetach<BlockRef>> detach;
     std::vector<Input> inputs;
     std::vector<Receiver<BlockRef>> receivers;  // while no pool has them

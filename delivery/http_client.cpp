@@ -92,6 +92,17 @@ Result<HttpConnection> HttpConnection::make(const Options& options) {
 }
 
 HttpAnswer HttpConnection::get(const Context& ctx, const std::string& url, nanoseconds timeout) {
+  curl_easy_setopt(impl_->easy, CURLOPT_HTTPGET, 1L);
+  return ask(ctx, url, timeout);
+}
+
+HttpAnswer HttpConnection::post(const Context& ctx, const std::string& url, nanoseconds timeout) {
+  curl_easy_setopt(impl_->easy, CURLOPT_POST, 1L);
+  curl_easy_setopt(impl_->easy, CURLOPT_POSTFIELDS, "");
+  return ask(ctx, url, timeout);
+}
+
+HttpAnswer HttpConnection::ask(const Context& ctx, const std::string& url, nanoseconds timeout) {
   Impl& impl = *impl_;
   impl.body.clear();
   impl.too_large = false;

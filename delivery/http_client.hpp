@@ -31,7 +31,7 @@ struct HttpAnswer {
   std::optional<std::chrono::seconds> retry_after;  ///< what the server asked for
 };
 
-/// A connection to one server that is kept alive between requests. GET only; redirects are not followed, proxies not
+/// A connection to one server that is kept alive between requests. Redirects are not followed, proxies not
 /// used. Over libcurl. Threads: one at a time. Not to be used again after a trouble.
 class HttpConnection {
  public:
@@ -46,9 +46,12 @@ class HttpConnection {
 
   /// Returns within milliseconds of the context's end. `url` is encoded already.
   HttpAnswer get(const Context& ctx, const std::string& url, std::chrono::nanoseconds timeout);
+  /// The same as a POST without a body.
+  HttpAnswer post(const Context& ctx, const std::string& url, std::chrono::nanoseconds timeout);
 
  private:
   struct Impl;
+  HttpAnswer ask(const Context& ctx, const std::string& url, std::chrono::nanoseconds timeout);
   explicit HttpConnection(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };
