@@ -18,6 +18,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kIdleTick{10000};   // suppressed log lines are reported this late at most
 constexpr std::chrono::milliseconds kStatusTick{1000};  // under a service manager
+/// How much longer a stop may take, said every kStatusTick. The drain's own deadline bounds it, and behind that there
+/// is nothing left to wait for; so the service manager never has to kill.
+constexpr std::chrono::seconds kStopTakes{10};
 
 /// Two stop signals closer than this are one request: timeout(1) and shells signal the process and then its group.
 constexpr std::chrono::milliseconds kSameStop{300};
@@ -209,6 +212,7 @@ void Control::stop(const std::string& why) {
   lock.unlock();
   log::info("daemon", "stopping: reading nothing new, delivering what was read", {{"why", why}});
   notifier_.stopping("draining");
+  notifier_.extend_timeout(kStopTakes);
   hooks_.stopping();
   if (intake) intake->cancel("stopped: " + why);
   wake();  // the control thread has a deadline to watch
@@ -248,11 +252,19 @@ void Control::tick() {
   if (expired) abort_run("the drain deadline has passed");
   log::report_suppressed(log::Report::expired);
   if (!ready || !notifier_.active()) return;
-  const std::uint64_t progress = hooks_.progress();
   if (notifier_.watchdog_interval() && hooks_.healthy()) notifier_.watchdog();
-  if (draining && progress != last_progress_) notifier_.extend_timeout(std::chrono::seconds(5));
-  last_progress_ = progress;
-  notifier_.status(hooks_.status_line());
+  if (draining) notifier_.extend_timeout(kStopTakes);
+  notifier_.status(status_text());
+}
+
+/// With what a drain has left to do, and how long it may take.
+std::string Control::status_text() const {
+  std::string text = hooks_.status_line();
+  MutexLock lock(mutex_);
+  if (!deadline_) return text;
+  const auto left = std::max(*deadline_ - std::chrono::steady_clock::now(), SteadyTime::duration::zero());
+  return (stop_ ? "draining: " : "reloading: ") + text + ", " +
+         std::to_string(std::chrono::ceil<std::chrono::seconds>(left).count()) + " s left";
 }
 
 }  // namespace logpipe

@@ -21,7 +21,6 @@ struct ControlHooks {
   std::function<void()> stopping;            ///< a stop has begun; any thread
   std::function<void()> report;              ///< SIGUSR1: a status block to the log
   std::function<std::string()> status_line;  ///< for the service manager
-  std::function<std::uint64_t()> progress;   ///< grows while anything moves
   std::function<bool()> healthy;             ///< false: no thread may be reported alive to the watchdog
 };
 
@@ -71,6 +70,7 @@ class Control {
   void on_signal(int number);
   void begin_reload();
   bool ready() const;
+  std::string status_text() const;
   void abort_run(const std::string& cause);
   void tick();
   void wake();
@@ -94,7 +94,6 @@ class Control {
   bool quit_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool ready_ LOGPIPE_GUARDED_BY(mutex_){false};
   // Control thread only.
-  std::uint64_t last_progress_{0};
   SteadyTime stopped_at_{};
 };
 

@@ -53,7 +53,6 @@ class Daemon {
                   log::info("daemon", "status", {{"ledger", snapshot().to_table()}});
                 },
             .status_line = [this] { return status_line(); },
-            .progress = [this] { return health_.beats(); },
             .healthy = [this] { return health_.stalled(kStallLimit).empty(); },
         }) {}
 

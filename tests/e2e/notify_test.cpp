@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/e2e/http.hpp"
 #include "tests/e2e/process.hpp"
 
 using namespace logpipe::test;
@@ -155,6 +156,37 @@ TEST_CASE("service manager: a reload of a broken file announces no reload") {
   REQUIRE(manager.wait_line("STOPPING=1") != "");
   for (const std::string& message : manager.messages()) CHECK_FALSE(Manager::has_line(message, "RELOADING=1"));
   CHECK(process.wait().status == 0);
+}
+
+TEST_CASE("service manager: a drain that is stuck says how long it will take at most, and ends by itself") {
+  TempDir dir;
+  const FullPipe nobody_reads;
+  write_file(dir / "app.log", std::string(300'000, 'x') + "\n");
+  write_file(dir / "logpipe.yaml",
+             "drain_timeout: 3s\nadmin: {listen: 127.0.0.1:0}\nsources:\n  app: {type: file, include: " +
+                 (dir / "app.log").string() + "}\nsinks:\n  out: {type: stdout}\n");
+  Manager manager(dir / "notify");
+  Process::Options options = service(dir, manager);
+  options.stdout_fd = nobody_reads.in();
+  Process process(std::move(options));
+  const std::string address = admin_address(process);
+  REQUIRE(address != "");
+  REQUIRE(manager.wait([](const std::string& message) {
+    return Manager::value_of(message, "STATUS") == "1 events received, 0 delivered, 1 in flight";
+  }) != "");
+  int status = 0;
+  http_get(address, "/ready", &status);
+  CHECK(status == 200);
+  process.signal(SIGTERM);
+  REQUIRE(manager.wait_line("STOPPING=1") != "");
+  CHECK(manager.wait_line("EXTEND_TIMEOUT_USEC=10000000") != "");
+  const std::string told = manager.wait([](const std::string& message) {
+    return Manager::value_of(message, "STATUS").starts_with("draining: 1 events received, 0 delivered, 1 in flight, ");
+  });
+  CHECK(told.find(" s left") != std::string::npos);
+  http_get(address, "/ready", &status);
+  CHECK(status == 503);
+  CHECK(process.wait().status == 75);
 }
 
 TEST_CASE("service manager: without one nothing is sent and nothing is missed") {
