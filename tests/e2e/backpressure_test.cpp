@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <string>
@@ -188,4 +189,32 @@ TEST_CASE("backpressure: a sink that nobody reads stops the reading within the m
     CHECK(sink_ledger(ledger, sink).delivered == static_cast<double>(lines));
     CHECK(sink_ledger(ledger, sink).in_flight == 0);
   }
+}
+
+TEST_CASE("backpressure: with 10 GB to read, memory stays within the budget and 32 MiB") {
+  TempDir dir;
+  constexpr std::uint64_t kHuge = 10'000'000'000;
+  REQUIRE(write_input(dir / "app.log", 4 * kBudget) > 0);
+  // Nobody gets this far: what follows the lines takes no room on the disk.
+  std::filesystem::resize_file(dir / "app.log", kHuge);
+  write_file(
+      dir / "logpipe.yaml",
+      "memory: 16MiB\nqueue: {max_bytes: 8MiB}\ndrain_timeout: 10ms\nadmin: {socket: " + (dir / "admin.sock").string() +
+          "}\nsources:\n  app: {type: file, include: " + (dir / "app.log").string() +
+          "}\nstages:\n  - parse: json\n  - enrich: {set: {env: prod}}\nsinks:\n"
+          "  screen: {type: stdout, encoding: json}\n  second: {type: file, encoding: json, path: " +
+          (dir / "out.jsonl").string() + "}\n");
+  const FullPipe nobody_reads;
+  Process::Options options = daemon_of(dir / "logpipe.yaml");
+  options.stdout_fd = nobody_reads.in();
+  Process process(std::move(options));
+  REQUIRE(wait_said(process, "admin: listening"));
+  REQUIRE(wait_stalled(dir.path()));
+  const std::string metrics = http_get(dir / "admin.sock", "/metrics");
+  CHECK(metric_of(metrics, "logpipe_source_lag_bytes") > static_cast<double>(kHuge - 4 * kBudget));
+  const std::uint64_t peak = peak_resident(process.pid());
+  std::cout << "backpressure: 10 GB to read, peak resident " << static_cast<double>(peak) / 1e6 << " MB\n";
+  if (kSlowness == 1) CHECK(peak < kBudget + 32 * kMiB);
+  process.signal(SIGTERM);
+  CHECK(process.wait().status == 75);
 }
