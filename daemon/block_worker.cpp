@@ -139,7 +139,7 @@ void BlockWorker::deliver_to(std::size_t output, Processed& result) {
     }
     events = selected_;
   }
-  if (sink.by_level) {
+  if (sink.queue.by_level) {
     deliver_by_level(sink, events, std::move(discards), output, result);
   } else {
     deliver(sink, events, std::move(discards), output, result);

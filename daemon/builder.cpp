@@ -154,12 +154,18 @@ void Planner::make_sink(const Settings& settings, std::size_t index) {
   }
   auto metrics = std::make_shared<SinkMetrics>(*services_.metrics, sink.name);
   hooks.completed = [metrics](const Delivery& delivery) { (*metrics)(delivery); };
-  SinkProgress& progress = services_.checkpoints->sink(sink.name, std::move(hooks));
+  SinkProgress* progress = &services_.checkpoints->sink(sink.name, std::move(hooks));
+  SinkQueueOptions queue{.capacity = {.items = sink.queue.max_events, .bytes = sink.queue.max_bytes.value},
+                         .by_level = sink.queue.priority == QueuePriority::level,
+                         .when_full = sink.queue.when_full};
+  if (queue.when_full != QueueFull::block) {
+    queue.dropped = std::make_shared<DroppedDeliveries>(*progress, sink.name, services_.metrics);
+    progress = queue.dropped.get();
+  }
   plan_.sinks[place] = {.name = sink.name,
-                        .sink = sink.plan->make({sink.name, &progress, services_.metrics, services_.health}),
-                        .when = sink.when,
-                        .queue = {.items = sink.queue.max_events, .bytes = sink.queue.max_bytes.value},
-                        .by_level = sink.queue.priority == QueuePriority::level};
+                        .queue = std::move(queue),
+                        .sink = sink.plan->make({sink.name, progress, services_.metrics, services_.health}),
+                        .when = sink.when};
 }
 
 void Planner::make_source(const Settings& settings, std::size_t index) {

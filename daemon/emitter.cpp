@@ -37,7 +37,7 @@ Emitter::Emitter(const Plan& plan, std::size_t pipeline, const GraphServices& se
   }
 }
 
-void Emitter::add_output(Sender<Delivery> output) {
+void Emitter::add_output(SinkInlet output) {
   outputs_->emplace_back(std::move(output));
 }
 
@@ -96,7 +96,7 @@ Status Emitter::operator()(Processed&& processed, const Context& run) {
   for (const bool may_wait : {false, true}) {
     std::size_t full = outputs.size();  // an output that is full: its deliveries stay in their order
     for (std::size_t i = 0; i < processed.deliveries.size(); ++i) {
-      std::optional<Sender<Delivery>>& output = outputs[processed.outputs[i]];
+      std::optional<SinkInlet>& output = outputs[processed.outputs[i]];
       if (!output) continue;
       any_left = true;
       Delivery& delivery = processed.deliveries[i];

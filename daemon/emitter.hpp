@@ -13,13 +13,14 @@
 #include "daemon/block_worker.hpp"
 #include "daemon/graph.hpp"
 #include "daemon/plan.hpp"
+#include "daemon/sink_queue.hpp"
 #include "telemetry/metrics.hpp"
 
 namespace logpipe {
 
 /// The sending ends of the sinks' queues, in the order of the pipeline's sinks; nothing where the sink has gone. What
 /// one sender sends arrives in that order, so an emitter that takes over from another takes its senders too.
-using EmitterOutputs = std::vector<std::optional<Sender<Delivery>>>;
+using EmitterOutputs = std::vector<std::optional<SinkInlet>>;
 
 /// The tee behind the workers of a pipeline: enters a processed block into the ledger, publishes what is to be
 /// published and hands every sink its deliveries. Threads: one at a time (the pool calls it in ticket order). Ends:
@@ -30,11 +31,12 @@ class Emitter {
   Emitter(const Plan& plan, std::size_t pipeline, const GraphServices& services);
 
   /// In the order of the pipeline's sinks.
-  void add_output(Sender<Delivery> output);
+  void add_output(SinkInlet output);
   /// For the emitter that takes over, once this one is not called any more.
   const std::shared_ptr<EmitterOutputs>& outputs() const noexcept { return outputs_; }
 
-  /// Waits while a sink's queue or a subscriber's is full. An Error when `run` has ended or no sink is left.
+  /// Waits while a sink's queue that does not drop or a subscriber's is full. An Error when `run` has ended or no sink
+  /// is left.
   Status operator()(Processed&& processed, const Context& run);
 
  private:

@@ -8,6 +8,7 @@
 
 #include "channel/channel.hpp"
 #include "channel/worker_pool.hpp"
+#include "daemon/sink_queue.hpp"
 #include "event/level_condition.hpp"
 #include "event/level_detect.hpp"
 #include "event/topic_template.hpp"
@@ -31,10 +32,9 @@ struct Plan {
   };
   struct SinkPart {
     std::string name;
+    SinkQueueOptions queue{};  ///< in front of it; outlives the sink
     std::shared_ptr<Sink> sink;
     std::optional<LevelCondition> when;  ///< only events for which it holds
-    Capacity queue;                      ///< bound of the queue in front of it: events and bytes
-    bool by_level{false};                ///< the queue hands out the most severe first
   };
   struct PipelinePart {
     std::string name;

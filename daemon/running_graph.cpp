@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "channel/priority_channel.hpp"
 #include "channel/tee.hpp"
 #include "channel/worker_pool.hpp"
 #include "daemon/block_worker.hpp"
@@ -16,9 +15,6 @@ namespace {
 
 /// Blocks on their way from the sources to the workers. Few: they are large, and a worker that waits costs nothing.
 constexpr std::size_t kBlocksAhead = 8;
-/// Of a sink's queue that goes by level: a delivery is overtaken at most so often before all that waits goes in order,
-/// which lets the sink's positions catch up.
-constexpr std::size_t kOvertakesMax = 1024;
 /// More ends than this are reported only while changes are being made, and then somebody listens.
 constexpr std::size_t kEventsAhead = 256;
 /// Deliveries that are under way tell nobody when they are complete; while a change waits for them it looks this often.
@@ -114,16 +110,14 @@ void RunningGraph::spawn(Kind kind, const std::string& name, const std::string& 
 }
 
 void RunningGraph::begin_sink(const Plan::SinkPart& part) {
-  auto [sender, receiver] = part.by_level ? make_priority_channel<Delivery>(
-                                                part.queue, {.lanes = kLevelLanes, .max_overtakes = kOvertakesMax})
-                                          : make_channel<Delivery>(part.queue);
+  SinkQueue queue = open_sink_queue(part.queue);
   Sink& sink = sinks_[part.name];
-  sink.callbacks = watch_queue(*services_.metrics, part.name, receiver.stats());
-  sink.queue = std::move(sender);
+  sink.callbacks = watch_queue(*services_.metrics, part.name, queue.outlet.stats());
+  sink.queue = std::move(queue.inlet);
   sink.ended = false;
   sink_ends_.push_back(std::make_shared<Status>());
   spawn(Kind::sink, part.name, "sink " + part.name,
-        [object = part.sink, end = sink_ends_.back(), rx = std::move(receiver), context = context_]() mutable {
+        [object = part.sink, end = sink_ends_.back(), rx = std::move(queue.outlet), context = context_]() mutable {
           *end = object->run(std::move(rx), context);
           return *end;
         });
@@ -278,7 +272,7 @@ void RunningGraph::on_event(Event&& event) {
       pipeline.works = false;
       if (!pipeline.detaching) pipeline.ends.clear();
       for (std::size_t i = 0; pipeline.detaching && i < pipeline.outputs->size(); ++i) {
-        std::optional<Sender<Delivery>>& output = (*pipeline.outputs)[i];
+        std::optional<SinkInlet>& output = (*pipeline.outputs)[i];
         if (output) pipeline.senders.emplace(pipeline.sinks[i], std::move(*output));
       }
       pipeline.outputs.reset();

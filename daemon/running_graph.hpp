@@ -69,7 +69,7 @@ class RunningGraph {
   };
   struct Pipeline {
     std::vector<std::string> sinks;
-    std::map<std::string, Sender<Delivery>> senders;  // by sink, while no emitter has them
+    std::map<std::string, SinkInlet> senders;  // by sink, while no emitter has them
     std::shared_ptr<EmitterOutputs> outputs;          // the emitter's, in the order of `sinks`
     std::shared_ptr<PoolDetach<BlockRef>> detach;
     std::vector<Input> inputs;
@@ -82,7 +82,7 @@ class RunningGraph {
     std::size_t subscriptions{0};  // tasks
   };
   struct Sink {
-    std::optional<Sender<Delivery>> queue;  // until no pipeline feeds it any more
+    std::optional<SinkInlet> queue;  // until no pipeline feeds it any more
     std::vector<MetricCallback> callbacks;
     bool ended{false};
   };

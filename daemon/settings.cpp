@@ -361,13 +361,25 @@ void size_pool(Settings::PipelineSettings& pipeline) {
 
 }  // namespace
 
+namespace {
+
+void check_queue(const QueueSettings& queue, Decoder& decoder) {
+  if (queue.priority == QueuePriority::none || queue.when_full == QueueFull::block) return;
+  decoder.error_at("when_full", "a queue that goes by level does not drop, for it would drop the urgent with the rest",
+                   "leave out `priority`, or `when_full: block`", config::Code::conflict);
+}
+
+}  // namespace
+
 const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>) {
   static const auto schema = config::Schema<QueueSettings>("Queue")
                                  .optional("max_events", &QueueSettings::max_events, "Events that may wait.")
                                  .range(std::uint64_t{1}, std::uint64_t{10000000})
                                  .optional("max_bytes", &QueueSettings::max_bytes, "Bytes of memory that may wait.")
                                  .range(Bytes(4096), Bytes(64ull << 30))
-                                 .optional("priority", &QueueSettings::priority, "What leaves the queue first.");
+                                 .optional("priority", &QueueSettings::priority, "What leaves the queue first.")
+                                 .optional("when_full", &QueueSettings::when_full, "What a full queue does.")
+                                 .verify_with(check_queue);
   return schema;
 }
 

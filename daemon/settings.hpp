@@ -10,6 +10,7 @@
 
 #include "channel/worker_pool.hpp"
 #include "config/schema.hpp"
+#include "daemon/sink_queue.hpp"
 #include "event/level_condition.hpp"
 #include "event/topic_template.hpp"
 #include "sinks/registry.hpp"
@@ -40,6 +41,7 @@ struct QueueSettings {
   std::uint64_t max_events{100000};
   config::Bytes max_bytes{16 * 1024 * 1024};
   QueuePriority priority{QueuePriority::none};
+  QueueFull when_full{QueueFull::block};
 };
 const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>);
 

@@ -66,7 +66,8 @@ class CheckpointStore;
 /// One sink's own progress: positions per source file as contiguous low-watermarks, and the lengths of its output
 /// files. A snapshot for the journal is taken only at moments without gaps (with `order: none` a later batch may be
 /// complete before an earlier one), so positions and lengths always belong together.
-/// Threads: the sink's thread calls complete, announce, retire and recovered; the committer takes snapshots.
+/// Threads: the sink's thread calls complete, announce, retire and recovered, any thread discarded and pass_over; the
+/// committer takes snapshots.
 class SinkProgress {
  public:
   virtual ~SinkProgress() = default;
@@ -76,6 +77,11 @@ class SinkProgress {
   /// The same for deliveries whose bytes came into the outputs together, in one compressed frame say: all of them at
   /// one moment, so that no checkpoint lies between them.
   virtual void complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) = 0;
+  /// The sink will not get this delivery: what it would have delivered is entered in the ledger as discarded. Its
+  /// ranges are left to pass_over(). Any thread.
+  virtual void discarded(const Delivery& /*delivery*/, Reason /*reason*/) {}
+  /// These ranges are settled without the sink ever seeing them. Any thread.
+  virtual void pass_over(std::span<const SourceRange> /*ranges*/) {}
   /// Before the first byte goes to a file that is not among the open outputs: writes its present length to the journal
   /// at once, so that a crash before the next commit can be undone. Returns at once without a state directory.
   virtual Status announce(const OutputMark& output) = 0;

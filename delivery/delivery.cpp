@@ -22,6 +22,7 @@ Delivery::Delivery(Delivery&& other) noexcept
       pipeline(other.pipeline),
       lane(other.lane),
       batch(std::move(other.batch)),
+      queue_number(other.queue_number),
       pool_(other.pool_),
       block_(std::move(other.block_)),
       memory_(std::exchange(other.memory_, 0)),
@@ -40,6 +41,7 @@ Delivery& Delivery::operator=(Delivery&& other) noexcept {
   pipeline = other.pipeline;
   lane = other.lane;
   batch = std::move(other.batch);
+  queue_number = other.queue_number;
   pool_ = other.pool_;
   block_ = std::move(other.block_);
   memory_ = std::exchange(other.memory_, 0);

@@ -63,6 +63,8 @@ class Delivery {
   /// Set where one batch became several deliveries of different lanes: the ranges, equal in all of them, are settled by
   /// the one that is completed last.
   std::shared_ptr<const DeliveryParts> batch;
+  /// Its place in the order in which deliveries were sent to the sink, from 1; 0: that queue does not count them.
+  std::uint64_t queue_number{0};
 
   /// Takes the ranges and the read time from a batch, and its block if the encoded bytes refer to it, and charges the
   /// copied bytes. Called once, after encoding.

@@ -48,41 +48,18 @@ void SinkTracker::complete_together(std::span<const Delivery> deliveries, std::s
   bool overflow = false;
   {
     const MutexLock lock(mutex_);
-    for (const Delivery& delivery : deliveries) overflow = !enter(delivery) || overflow;
+    for (const Delivery& delivery : deliveries) {
+      if (last_part(delivery)) overflow = !advance(delivery.ranges) || overflow;
+    }
     for (const OutputMark& mark : outputs) enter(mark);
     news = settle();
   }
-  if (overflow) {
-    log::error("checkpoints", "too many deliveries completed behind a missing one; its position stays where it is",
-               {{"sink", name_}, {"limit", Watermark::kPendingMax}});
-  }
+  if (overflow) report_overflow();
   for (const Delivery& delivery : deliveries) {
-    settle_account(delivery);
+    settle_account(delivery, std::nullopt);
     if (completed_) completed_(delivery);
   }
   if (news) owner_.note_change();
-}
-
-bool SinkTracker::enter(const Delivery& delivery) {
-  if (!last_part(delivery)) return true;
-  bool fits = true;
-  for (const SourceRange& range : delivery.ranges) {
-    if (!range.file || range.file->id == 0) continue;
-    const auto found = files_.find(range.file->id);
-    if (found == files_.end()) continue;  // a file that has begun again meanwhile
-    File& file = found->second;
-    const bool was_gap_free = file.live.gap_free();
-    const std::uint64_t before = file.live.contiguous();
-    fits = file.live.complete(range.begin, range.end, range.witness) && fits;
-    const bool is_gap_free = file.live.gap_free();
-    if (was_gap_free && !is_gap_free) ++gaps_;
-    if (!was_gap_free && is_gap_free) --gaps_;
-    if (!file.moved && file.live.contiguous() != before) {
-      file.moved = true;
-      moved_files_.push_back(range.file->id);
-    }
-  }
-  return fits;
 }
 
 void SinkTracker::enter(const OutputMark& mark) {
@@ -96,14 +73,14 @@ void SinkTracker::enter(const OutputMark& mark) {
   touch(key, output);
 }
 
-void SinkTracker::settle_account(const Delivery& delivery) {
+void SinkTracker::settle_account(const Delivery& delivery, std::optional<Reason> dropped) {
   SinkAccount* account = nullptr;
   {
     const MutexLock lock(mutex_);
     if (delivery.pipeline < accounts_.size()) account = accounts_[delivery.pipeline];
   }
   if (account == nullptr) return;
-  if (delivery.discards.empty() && delivery.delivered == delivery.admitted) {
+  if (!dropped && delivery.discards.empty() && delivery.delivered == delivery.admitted) {
     account->delivered_all(delivery.admitted);
     return;
   }
@@ -114,8 +91,54 @@ void SinkTracker::settle_account(const Delivery& delivery) {
       account->failed(reason_name(discard.reason), discard.amount);
     }
   }
-  account->delivered(delivery.delivered);
+  if (dropped) {
+    account->discarded(reason_name(*dropped), delivery.delivered);
+  } else {
+    account->delivered(delivery.delivered);
+  }
   account->completed(delivery.admitted);
+}
+
+void SinkTracker::discarded(const Delivery& delivery, Reason reason) {
+  settle_account(delivery, reason);
+}
+
+void SinkTracker::pass_over(std::span<const SourceRange> ranges) {
+  bool news = false;
+  bool overflow = false;
+  {
+    const MutexLock lock(mutex_);
+    overflow = !advance(ranges);
+    news = settle();
+  }
+  if (overflow) report_overflow();
+  if (news) owner_.note_change();
+}
+
+bool SinkTracker::advance(std::span<const SourceRange> ranges) {
+  bool all = true;
+  for (const SourceRange& range : ranges) {
+    if (!range.file || range.file->id == 0) continue;
+    const auto found = files_.find(range.file->id);
+    if (found == files_.end()) continue;  // a file that has begun again meanwhile
+    File& file = found->second;
+    const bool was_gap_free = file.live.gap_free();
+    const std::uint64_t before = file.live.contiguous();
+    if (!file.live.complete(range.begin, range.end, range.witness)) all = false;
+    const bool is_gap_free = file.live.gap_free();
+    if (was_gap_free && !is_gap_free) ++gaps_;
+    if (!was_gap_free && is_gap_free) --gaps_;
+    if (!file.moved && file.live.contiguous() != before) {
+      file.moved = true;
+      moved_files_.push_back(range.file->id);
+    }
+  }
+  return all;
+}
+
+void SinkTracker::report_overflow() const {
+  log::error("checkpoints", "too many deliveries completed behind a missing one; its position stays where it is",
+             {{"sink", name_}, {"limit", Watermark::kPendingMax}});
 }
 
 bool SinkTracker::last_part(const Delivery& delivery) {

@@ -49,6 +49,8 @@ class SinkTracker final : public SinkProgress {
 
   void complete(const Delivery& delivery, std::span<const OutputMark> outputs) override;
   void complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) override;
+  void discarded(const Delivery& delivery, Reason reason) override;
+  void pass_over(std::span<const SourceRange> ranges) override;
   Status announce(const OutputMark& output) override;
   void retire(const std::string& path) override;
   std::vector<OutputMark> recovered() const override;
@@ -107,12 +109,14 @@ class SinkTracker final : public SinkProgress {
   };
 
   void load(const journal::SinkState* committed) LOGPIPE_REQUIRES(mutex_);
-  /// Enters the ranges. False when too much is complete behind a missing delivery.
-  bool enter(const Delivery& delivery) LOGPIPE_REQUIRES(mutex_);
   void enter(const OutputMark& mark) LOGPIPE_REQUIRES(mutex_);
-  void settle_account(const Delivery& delivery);
+  /// `dropped`: why what the delivery has was not delivered after all.
+  void settle_account(const Delivery& delivery, std::optional<Reason> dropped);
   /// Whether this completes its batch. The others of a batch leave a gap until then: bytes of it are in the output.
   bool last_part(const Delivery& delivery) LOGPIPE_REQUIRES(mutex_);
+  /// False when one of them had to be forgotten, see Watermark::kPendingMax.
+  bool advance(std::span<const SourceRange> ranges) LOGPIPE_REQUIRES(mutex_);
+  void report_overflow() const;
   bool settle() LOGPIPE_REQUIRES(mutex_);
   void touch(const journal::OutputKey& key, Output& output) LOGPIPE_REQUIRES(mutex_);
   void dirty_file(std::uint64_t id, File& file) LOGPIPE_REQUIRES(mutex_);

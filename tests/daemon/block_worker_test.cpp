@@ -82,7 +82,7 @@ void add_stage(Plan& plan, std::string name, std::function<void(Batch&)> change)
 }
 void add_sink(Plan& plan, std::string name, const char* when = nullptr) {
   Plan::SinkPart part{
-      .name = std::move(name), .sink = std::make_unique<FakeSink>(), .when = {}, .queue = {.items = 10}};
+      .name = std::move(name), .queue = {.capacity = {.items = 10}}, .sink = std::make_unique<FakeSink>(), .when = {}};
   if (when != nullptr) part.when = LevelCondition::parse(when, nullptr);
   logpipe::test::add_sink(plan, std::move(part));
 }
@@ -124,7 +124,8 @@ LedgerSnapshot ledger_with(const std::function<void(Batch&)>& stage) {
   add_stage(plan, "stage", stage);
   SinkProgress& progress = rig.store->sink("out", {{&rig.account().sink("out")}, {}});
   logpipe::test::add_sink(
-      plan, {.name = "out", .sink = std::make_unique<FakeSink>(&progress), .when = {}, .queue = {.items = 10}});
+      plan,
+      {.name = "out", .queue = {.capacity = {.items = 10}}, .sink = std::make_unique<FakeSink>(&progress), .when = {}});
   Graph graph(std::move(plan), rig.services());
   CHECK(graph.run(Context::background(), Context::background()).has_value());
   return rig.ledger.snapshot();
@@ -305,7 +306,8 @@ Plan routing_plan(const TopicTemplate& over) {
   reader.publishers = {0};
   plan.pipelines[0].subscribers = {1};
   reader.sinks = {0};
-  plan.sinks.push_back({.name = "out", .sink = std::make_unique<FakeSink>(), .when = {}, .queue = {.items = 10}});
+  plan.sinks.push_back(
+      {.name = "out", .queue = {.capacity = {.items = 10}}, .sink = std::make_unique<FakeSink>(), .when = {}});
   return plan;
 }
 

@@ -27,7 +27,7 @@ struct Outputs {
     add_source(plan, "in", std::make_unique<NoSource>());
     for (const char* name : {"first", "second"}) {
       rig.account().sink(name);
-      add_sink(plan, {.name = name, .sink = nullptr, .when = {}, .queue = {.items = room}});
+      add_sink(plan, {.name = name, .queue = {.capacity = {.items = room}}, .sink = nullptr, .when = {}});
     }
     emitter = std::make_unique<Emitter>(plan, 0, rig.services());
     for (Receiver<Delivery>* receiver : {&first, &second}) {

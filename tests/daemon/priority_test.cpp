@@ -50,8 +50,10 @@ TEST_CASE("queue by level: positions move on at a sink that writes to a file and
 
   Plan plan = main_plan();
   plan.sources.push_back({"in", nullptr});
-  add_sink(plan,
-           {.name = "out", .sink = std::make_unique<LineSink>(), .when = {}, .queue = {.items = 40}, .by_level = true});
+  add_sink(plan, {.name = "out",
+                  .queue = {.capacity = {.items = 40}, .by_level = true},
+                  .sink = std::make_unique<LineSink>(),
+                  .when = {}});
   auto [sender, receiver] = make_priority_channel<Delivery>({.items = 40}, {.lanes = kLevelLanes, .max_overtakes = 16});
   const auto stats = receiver.stats();
   Background intake([&, tx = std::make_shared<Sender<Delivery>>(std::move(sender))]() -> Status {

@@ -1,0 +1,48 @@
+#include "daemon/sink_queue.hpp"
+
+#include <utility>
+
+#include "channel/priority_channel.hpp"
+#include "daemon/block_worker.hpp"
+
+namespace logpipe {
+
+namespace {
+
+/// Of a queue that goes by level: a delivery is overtaken at most so often before all that waits goes in order, which
+/// lets the sink's positions catch up.
+constexpr std::size_t kOvertakesMax = 1024;
+
+}  // namespace
+
+SendStatus SinkInlet::try_send(Delivery&& delivery) {
+  if (!dropped_) return sender_.try_send(std::move(delivery));
+  dropped_->number(delivery);
+  if (when_full_ == QueueFull::drop_oldest) {
+    return sender_.send_displacing(std::move(delivery),
+                                   [this](Delivery&& oldest) { dropped_->drop(std::move(oldest)); });
+  }
+  const SendStatus sent = sender_.try_send(std::move(delivery));
+  if (sent != SendStatus::full) return sent;
+  dropped_->drop(std::move(delivery));
+  return SendStatus::sent;
+}
+
+SendStatus SinkInlet::send(Delivery&& delivery, const Context& ctx) {
+  if (dropped_) {
+    // `full` only while the sink is taking out all there is.
+    const SendStatus sent = try_send(std::move(delivery));
+    if (sent != SendStatus::full) return sent;
+  }
+  return sender_.send(std::move(delivery), ctx);
+}
+
+SinkQueue open_sink_queue(const SinkQueueOptions& options) {
+  auto [sender, receiver] =
+      options.by_level
+          ? make_priority_channel<Delivery>(options.capacity, {.lanes = kLevelLanes, .max_overtakes = kOvertakesMax})
+          : make_channel<Delivery>(options.capacity);
+  return {SinkInlet(std::move(sender), options.when_full, options.dropped), std::move(receiver)};
+}
+
+}  // namespace logpipe
