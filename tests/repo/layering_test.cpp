@@ -36,6 +36,7 @@ const std::vector<std::pair<std::string, std::string>> kThirdParty{
     {"blockingconcurrentqueue.h", "channel"},
     {"tl/expected.hpp", "channel"},
     {"simdjson", "event"},
+    {"pcre2.h", "event"},
     {"spdlog/", "telemetry"},
     {"fmt/", "telemetry"},
     {"yaml-cpp/", "config"},

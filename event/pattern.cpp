@@ -1,0 +1,125 @@
+#include "event/pattern.hpp"
+
+#include <array>
+#include <atomic>
+#include <new>
+#include <utility>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+namespace logpipe {
+
+namespace {
+
+// Steps of the matcher; ordinary patterns on a line need less than a thousandth of it.
+constexpr std::uint32_t kMatchLimit = 1'000'000;
+constexpr std::uint32_t kHeapLimitKiB = 16 * 1024;
+
+struct FreeMatch {
+  void operator()(pcre2_match_data* data) const noexcept { pcre2_match_data_free(data); }
+};
+
+/// Where the matcher puts its results: one for each thread, for all patterns.
+pcre2_match_data* match_data() noexcept {
+  thread_local const std::unique_ptr<pcre2_match_data, FreeMatch> data(
+      pcre2_match_data_create(Pattern::kGroupsMax + 1, nullptr));
+  return data.get();
+}
+
+std::string message_of(int error) {
+  std::array<PCRE2_UCHAR, 256> text{};
+  const int length = pcre2_get_error_message(error, text.data(), text.size());
+  if (length < 0) return "no pattern";
+  return {reinterpret_cast<const char*>(text.data()), static_cast<std::size_t>(length)};
+}
+
+}  // namespace
+
+struct Pattern::Code {
+  ~Code() {
+    pcre2_match_context_free(limits);
+    pcre2_code_free(code);
+  }
+  std::string spelling;
+  pcre2_code* code{nullptr};
+  pcre2_match_context* limits{nullptr};
+  std::size_t groups{0};
+  // An atomic, not a channel: a count that several workers add to, read now and then.
+  mutable std::atomic<std::uint64_t> gave_up{0};
+};
+
+std::optional<Pattern> Pattern::parse(std::string_view text, Problem* problem) {
+  const auto wrong = [problem](std::size_t offset, std::string message) {
+    if (problem != nullptr) *problem = {offset, std::move(message)};
+    return std::nullopt;
+  };
+  if (text.size() > kBytesMax) return wrong(kBytesMax, "longer than 64KiB");
+  auto made = std::make_shared<Code>();
+  made->spelling = text;
+  int error = 0;
+  PCRE2_SIZE offset = 0;
+  made->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(made->spelling.data()), made->spelling.size(),
+                             PCRE2_UTF | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C, &error, &offset, nullptr);
+  if (made->code == nullptr) return wrong(offset, message_of(error));
+  std::uint32_t groups = 0;
+  pcre2_pattern_info(made->code, PCRE2_INFO_CAPTURECOUNT, &groups);
+  if (groups > kGroupsMax) return wrong(text.size(), "more than 100 groups");
+  made->groups = groups;
+  made->limits = pcre2_match_context_create(nullptr);
+  if (made->limits == nullptr) throw std::bad_alloc();
+  pcre2_set_match_limit(made->limits, kMatchLimit);
+  pcre2_set_heap_limit(made->limits, kHeapLimitKiB);
+  // Where the library or the kernel does not allow it, patterns are interpreted.
+  pcre2_jit_compile(made->code, PCRE2_JIT_COMPLETE);
+  return Pattern(std::move(made));
+}
+
+int Pattern::run(std::string_view text) const noexcept {
+  pcre2_match_data* data = match_data();
+  if (data == nullptr) return PCRE2_ERROR_NOMEMORY;
+  const char* begin = text.data() == nullptr ? "" : text.data();
+  const int result =
+      pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(begin), text.size(), 0, 0, data, code_->limits);
+  if (result < 0 && result != PCRE2_ERROR_NOMATCH) code_->gave_up.fetch_add(1, std::memory_order_relaxed);
+  return result;
+}
+
+bool Pattern::matches(std::string_view text) const noexcept {
+  return run(text) >= 0;
+}
+
+bool Pattern::capture(std::string_view text, std::vector<std::string_view>& groups) const {
+  groups.clear();
+  if (run(text) < 0) return false;
+  const PCRE2_SIZE* ends = pcre2_get_ovector_pointer(match_data());
+  for (std::size_t i = 0; i <= code_->groups; ++i) {
+    const PCRE2_SIZE begin = ends[2 * i];
+    const PCRE2_SIZE end = ends[2 * i + 1];
+    // `\K` may set the beginning behind the end.
+    const bool took_part = begin != PCRE2_UNSET && begin <= end;
+    groups.push_back(took_part ? text.substr(begin, end - begin) : std::string_view());
+  }
+  return true;
+}
+
+const std::string& Pattern::spelling() const noexcept {
+  return code_->spelling;
+}
+
+std::size_t Pattern::group_count() const noexcept {
+  return code_->groups;
+}
+
+std::optional<std::size_t> Pattern::group(std::string_view name) const {
+  const std::string text(name);
+  const int number = pcre2_substring_number_from_name(code_->code, reinterpret_cast<PCRE2_SPTR>(text.c_str()));
+  if (number <= 0) return std::nullopt;
+  return static_cast<std::size_t>(number);
+}
+
+std::uint64_t Pattern::gave_up() const noexcept {
+  return code_->gave_up.load(std::memory_order_relaxed);
+}
+
+}  // namespace logpipe
