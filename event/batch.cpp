@@ -63,13 +63,15 @@ void Batch::open(BlockRef block) {
   for (const Segment& segment : block_->segments) {
     if (segment.kind == SegmentKind::rewritten) {
       received_bytes += segment.end - segment.begin;
-      split(segment);
+      split_at(segment, block_->origins, [](const LineOrigin& origin) { return origin.begin; });
       continue;
     }
     received_bytes += segment.file_end - segment.file_begin;
     if (segment.kind == SegmentKind::lines) {
       split(segment);
-    } else if (segment.kind == SegmentKind::truncated && segment.begin != segment.end) {
+    } else if (segment.kind == SegmentKind::events) {
+      split_at(segment, block_->event_begins, [](std::uint32_t begin) { return begin; });
+    } else if (segment.kind != SegmentKind::dropped && segment.begin != segment.end) {
       whole(segment);
     } else {
       ++received_events;
@@ -101,14 +103,35 @@ void Batch::split(const Segment& segment) {
   }
 }
 
-void Batch::whole(const Segment& segment) {
+/// One event from `begin` up to, and without, its last line feed.
+Event& Batch::add(std::uint32_t begin, std::uint32_t end) {
   Event& event = events.emplace_back();
-  event.offset = segment.begin;
-  event.length = segment.end - segment.begin;
-  event.has_line_end = block_->data()[segment.end - 1] == '\n';
+  event.offset = begin;
+  event.length = end - begin;
+  event.source_bytes = event.length;
+  event.has_line_end = block_->data()[end - 1] == '\n';
   if (event.has_line_end) --event.length;
-  event.truncated = true;
+  event.several_lines = std::memchr(block_->data() + begin, '\n', event.length) != nullptr;
   ++received_events;
+  return event;
+}
+
+/// The events of a segment whose beginnings are known.
+template <class Items, class BeginOf>
+void Batch::split_at(const Segment& segment, const Items& items, BeginOf&& begin_of) {
+  auto item = std::lower_bound(items.begin(), items.end(), segment.begin,
+                               [&](const auto& one, std::uint32_t begin) { return begin_of(one) < begin; });
+  while (item != items.end() && begin_of(*item) < segment.end) {
+    const std::uint32_t begin = begin_of(*item);
+    ++item;
+    const std::uint32_t end = item == items.end() ? segment.end : std::min(begin_of(*item), segment.end);
+    if (end != begin) add(begin, end);
+  }
+}
+
+void Batch::whole(const Segment& segment) {
+  Event& event = add(segment.begin, segment.end);
+  event.truncated = segment.kind == SegmentKind::truncated;
   constexpr std::uint64_t kMax = std::numeric_limits<std::uint32_t>::max();
   const std::uint64_t bytes = segment.file_end - segment.file_begin;
   event.source_bytes = static_cast<std::uint32_t>(std::min(bytes, kMax));

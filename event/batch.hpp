@@ -51,11 +51,12 @@ struct Event {
   std::uint32_t edits{kNoEdit};  ///< first of its list of edits
   Level level{Level::unknown};
   Form form{Form::text};
-  bool level_known{false};   ///< `level` was looked for (and may still be unknown)
-  bool has_line_end{true};   ///< the body is followed by '\n' in the block
-  bool truncated{false};     ///< the line was longer than the limit
-  bool parse_failed{false};  ///< a parser was asked for and did not accept it; kept as text
-  bool escaped{false};       ///< json: a backslash is in it somewhere
+  bool level_known{false};    ///< `level` was looked for (and may still be unknown)
+  bool has_line_end{true};    ///< the body is followed by '\n' in the block
+  bool truncated{false};      ///< the line was longer than the limit
+  bool parse_failed{false};   ///< a parser was asked for and did not accept it; kept as text
+  bool escaped{false};        ///< json: a backslash is in it somewhere
+  bool several_lines{false};  ///< a line feed is in it somewhere
 };
 static_assert(sizeof(Event) <= 32);
 
@@ -110,7 +111,8 @@ class Batch {
   Batch(const Batch&) = delete;
   Batch& operator=(const Batch&) = delete;
 
-  /// Begins work on a block: forgets the last one and splits this one into events, one per line, in order. Events of
+  /// Begins work on a block: forgets the last one and splits this one into events, one per line unless its segments say
+  /// otherwise, in order. Events of
   /// dropped segments do not appear; they are counted in `tallies` under Reason::oversize, as are the bytes of a
   /// truncated line beyond 4 GiB, which its `source_bytes` cannot say.
   void open(BlockRef block);
@@ -168,6 +170,9 @@ class Batch {
 
  private:
   void split(const Segment& segment);
+  template <class Items, class BeginOf>
+  void split_at(const Segment& segment, const Items& items, BeginOf&& begin_of);
+  Event& add(std::uint32_t begin, std::uint32_t end);
   void whole(const Segment& segment);
   void forget() noexcept;
   BlockRef block_;

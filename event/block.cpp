@@ -25,6 +25,8 @@ Block::~Block() = default;
 void Block::reset() noexcept {
   segments.clear();
   if (segments.capacity() > kSegmentsKept) std::vector<Segment>().swap(segments);
+  event_begins.clear();
+  if (event_begins.capacity() > kSegmentsKept) std::vector<std::uint32_t>().swap(event_begins);
   origins.clear();
   if (origins.capacity() > kSegmentsKept) std::vector<LineOrigin>().swap(origins);
   topics.reset();
@@ -37,7 +39,8 @@ void Block::reset() noexcept {
 }
 
 void Block::charge_origins() noexcept {
-  extra_ = origins.capacity() * sizeof(LineOrigin) + segments.capacity() * sizeof(Segment);
+  extra_ = origins.capacity() * sizeof(LineOrigin) + segments.capacity() * sizeof(Segment) +
+           event_begins.capacity() * sizeof(std::uint32_t);
   if (pool_ != nullptr) pool_->charge(extra_);
 }
 

@@ -37,6 +37,8 @@ struct Witness {
 /// How the bytes of a segment stand for lines.
 enum class SegmentKind : std::uint8_t {
   lines,      ///< whole lines; the last one may lack its line end (end of input)
+  events,     ///< events of one or more whole lines each; Block::event_begins tells where each one begins
+  joined,     ///< one event that its source put together from several lines: the file range covers all of them
   rewritten,  ///< lines as a pipeline published them; Block::origins tells where each one came from
   truncated,  ///< one line longer than the limit: the block holds its head, the file range covers all of it
   dropped,    ///< one line longer than the limit, of which nothing was kept: no bytes in the block
@@ -46,7 +48,7 @@ enum class SegmentKind : std::uint8_t {
 struct Segment {
   SourceFileRef file;
   std::uint64_t file_begin{0};  ///< offset in the file of the first byte
-  std::uint64_t file_end{0};    ///< behind the last byte; > file_begin + (end - begin) only when bytes were cut off
+  std::uint64_t file_end{0};    ///< behind the last byte; > file_begin + (end - begin) only when bytes were left out
   std::uint32_t begin{0};       ///< in the block
   std::uint32_t end{0};
   SegmentKind kind{SegmentKind::lines};
@@ -82,7 +84,7 @@ class Block {
   std::size_t room() const noexcept { return capacity_ - size_; }
   /// Bytes it is charged with: the capacity, and what its origins take.
   std::size_t memory() const noexcept { return capacity_ + extra_; }
-  /// Charges what `origins` and `segments` take now. Once, before it is frozen.
+  /// Charges what `origins`, `event_begins` and `segments` take now. Once, before it is frozen.
   void charge_origins() noexcept;
   char* end() noexcept { return bytes_.get() + size_; }
   void set_size(std::size_t size) noexcept { size_ = size; }
@@ -91,6 +93,8 @@ class Block {
   }
 
   std::vector<Segment> segments;
+  /// Of segments of kind `events` only: where in the block each event begins, ascending.
+  std::vector<std::uint32_t> event_begins;
   /// Of a published block only: a line each, ascending, and the topics its lines were published under.
   std::vector<LineOrigin> origins;
   std::shared_ptr<const std::vector<std::string>> topics;

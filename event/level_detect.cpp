@@ -42,7 +42,12 @@ Level LevelDetector::detect(const Batch& batch, const Event& event) const {
     const std::string_view name = plain_name(*field_);
     return name.empty() ? Level::unknown : level_of_key(batch.text(event), name);
   }
-  if (event.form == Form::text) return level_of_text(batch.text(event));
+  if (event.form == Form::text) {
+    std::string_view text = batch.text(event);
+    // Of an event of several lines the first tells; what may be an object is one as a whole.
+    if (event.several_lines && text.front() != '{') text = text.substr(0, text.find('\n'));
+    return level_of_text(text);
+  }
   for (const FieldPath& path : level_paths()) {
     if (const auto level = level_at(batch, event, path)) return *level;
   }

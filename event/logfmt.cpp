@@ -280,7 +280,7 @@ bool looks_like_logfmt(std::string_view line) noexcept {
 }
 
 void write_logfmt(const Batch& batch, const Event& event, Arena& scratch, Encoded& out) {
-  if (event.form == Form::fields && event.edits == kNoEdit) {
+  if (event.form == Form::fields && event.edits == kNoEdit && !event.several_lines) {
     out.append_run(batch.block(), event.offset, static_cast<std::uint32_t>(batch.text(event).size()));
     return;
   }

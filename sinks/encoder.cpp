@@ -1,5 +1,10 @@
 #include "sinks/encoder.hpp"
 
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cstring>
+#include <iterator>
 #include <limits>
 
 #include "event/json.hpp"
@@ -47,8 +52,33 @@ void whole_block(const Block& block, Encoded& out) {
   }
 }
 
+/// An object that was written over several lines, on one: outside of strings a line feed is a blank, and inside there
+/// is none.
+void joined_json_line(const Batch& batch, const Event& event, Encoded& out) {
+  Encoded lines;
+  write_json(batch, event, lines);
+  char* line = out.grow(lines.size());
+  char* end = line;
+  iovec pieces[64];
+  for (std::size_t done = 0; done < lines.size();) {
+    const std::size_t count = lines.iovecs(&batch.block(), done, pieces, std::size(pieces));
+    for (std::size_t i = 0; i < count; ++i) {
+      std::memcpy(end, pieces[i].iov_base, pieces[i].iov_len);
+      end += pieces[i].iov_len;
+      done += pieces[i].iov_len;
+    }
+  }
+  std::replace_if(
+      line, end, [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  out.commit(lines.size());
+}
+
 void json_line(const Batch& batch, const Event& event, Encoded& out) {
-  write_json(batch, event, out);
+  if (event.several_lines && event.form == Form::json) {
+    joined_json_line(batch, event, out);
+  } else {
+    write_json(batch, event, out);
+  }
   out.append('\n');
 }
 

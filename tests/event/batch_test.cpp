@@ -214,3 +214,52 @@ TEST_CASE("batch: a published block's lines keep the positions of the events the
   CHECK(batch.origin_of(batch.events[1]).topic == 1);
   CHECK(batch.segment_of(batch.events[2]).file == other);
 }
+
+TEST_CASE("batch: events of several lines are cut where their segment says, and positions count all their bytes") {
+  BlockPool pool(1 << 20);
+  BlockPtr block = test::block_of(pool, "one\n two\nthree\nfour\n\n five", 100);
+  block->segments[0].kind = SegmentKind::events;
+  block->event_begins = {0, 9, 15};
+  Batch batch;
+  batch.open(freeze(std::move(block)));
+  REQUIRE(batch.events.size() == 3);
+  CHECK(batch.raw(batch.events[0]) == "one\n two");
+  CHECK(batch.raw(batch.events[1]) == "three");
+  CHECK(batch.raw(batch.events[2]) == "four\n\n five");
+  CHECK(batch.events[0].several_lines);
+  CHECK_FALSE(batch.events[1].several_lines);
+  CHECK(batch.events[0].has_line_end);
+  CHECK_FALSE(batch.events[2].has_line_end);
+  CHECK(batch.events[0].source_bytes == 9);
+  CHECK(batch.file_offset(batch.events[1]) == 109);
+  CHECK(batch.received_events == 3);
+  CHECK(batch.received_bytes == 26);
+}
+
+TEST_CASE("batch: a joined event took more from its file than it is long") {
+  BlockPool pool(1 << 20);
+  BlockPtr block = test::block_of(pool, "one two\n", 100);
+  block->segments[0].kind = SegmentKind::joined;
+  block->segments[0].file_end = 150;
+  Batch batch;
+  batch.open(freeze(std::move(block)));
+  REQUIRE(batch.events.size() == 1);
+  CHECK(batch.raw(batch.events[0]) == "one two");
+  CHECK(batch.events[0].source_bytes == 50);
+  CHECK_FALSE(batch.events[0].truncated);
+  CHECK(batch.received_bytes == 50);
+}
+
+TEST_CASE("batch: what was published as one event stays one, whatever line feeds it holds") {
+  BlockPool pool(1 << 20);
+  BlockPtr block = test::block_of(pool, "one\n two\nthree\n");
+  block->segments[0].kind = SegmentKind::rewritten;
+  block->origins = {{0, 0, 7}, {9, 0, 20}};
+  block->topics = std::make_shared<const std::vector<std::string>>(std::vector<std::string>{"x"});
+  Batch batch;
+  batch.open(freeze(std::move(block)));
+  REQUIRE(batch.events.size() == 2);
+  CHECK(batch.raw(batch.events[0]) == "one\n two");
+  CHECK(batch.file_offset(batch.events[0]) == 7);
+  CHECK(batch.raw(batch.events[1]) == "three");
+}

@@ -201,3 +201,55 @@ TEST_CASE("pretty: a log line cannot drive the terminal") {
   parse_json(opened.batch, false);
   CHECK(opened.encode(Encoding::pretty) == "a\\x1b[2Jb\n    c\\xc2\\x9b k=\"\\x07\\\"x\"\nraw \\x1b]0;title\\x07\n");
 }
+
+namespace {
+
+/// One block of these events.
+struct OpenedEvents {
+  explicit OpenedEvents(const std::vector<std::string>& events) {
+    std::string text;
+    std::vector<std::uint32_t> begins;
+    for (const std::string& event : events) {
+      begins.push_back(static_cast<std::uint32_t>(text.size()));
+      text += event + "\n";
+    }
+    BlockPtr block = test::block_of(pool, text);
+    block->segments[0].kind = SegmentKind::events;
+    block->event_begins = begins;
+    batch.open(freeze(std::move(block)));
+  }
+  std::string encode(Encoding encoding) {
+    encoded.clear();
+    encode_events(batch, batch.events, encoding, encoded);
+    return test::written(encoded, &batch.block());
+  }
+  BlockPool pool{64 << 20};
+  Batch batch;
+  Encoded encoded;
+};
+
+}  // namespace
+
+TEST_CASE("encoder: an event of several lines keeps them as it came, and is one line of JSON or logfmt") {
+  OpenedEvents opened({"one\n  two\r\n\tthree", "four"});
+  CHECK(opened.encode(Encoding::raw) == "one\n  two\r\n\tthree\nfour\n");
+  CHECK(opened.encode(Encoding::json) == R"({"message":"one\n  two\r\n\tthree"})"
+                                         "\n"
+                                         R"({"message":"four"})"
+                                         "\n");
+  CHECK(opened.encode(Encoding::logfmt) == R"(message="one\n  two\r\n\tthree")"
+                                           "\nmessage=four\n");
+  opened.batch.retain(0, true,
+                      [](Event& event) { return event.several_lines ? std::nullopt : std::optional(Reason::level); });
+  CHECK(opened.encode(Encoding::automatic) == "one\n  two\r\n\tthree\n");
+}
+
+TEST_CASE("encoder: an object that was written over several lines is one line of JSON") {
+  OpenedEvents opened({"{\n  \"a\": 1,\r\n  \"b\": \"x\\n\"\n}", "{\"c\":2}"});
+  parse_json(opened.batch, true, true);
+  REQUIRE(opened.batch.events[0].form == Form::json);
+  CHECK(opened.encode(Encoding::raw) == "{\n  \"a\": 1,\r\n  \"b\": \"x\\n\"\n}\n{\"c\":2}\n");
+  CHECK(opened.encode(Encoding::json) == "{   \"a\": 1,    \"b\": \"x\\n\" }\n{\"c\":2}\n");
+  set(opened.batch, opened.batch.events[0], "d", "true");
+  CHECK(opened.encode(Encoding::automatic) == "{   \"a\": 1,    \"b\": \"x\\n\",\"d\":true}\n{\"c\":2}\n");
+}
