@@ -43,6 +43,7 @@ const config::Schema<FileSourceOptions>& schema_of(config::Tag<FileSourceOptions
           .optional("max_line_bytes", &Options::max_line_bytes, "The longest line, without its line feed.")
           .range(kLineBytesMin, kLineBytesMax)
           .optional("oversize", &Options::oversize, "What becomes of a longer line.")
+          .optional("multiline", &Options::multiline, "Which lines are one event.")
           .optional("partial_line_timeout", &Options::partial_line_timeout,
                     "Deliver a last line without a line feed when it has not grown for this long; what is appended to "
                     "it later is an "
@@ -92,7 +93,8 @@ class Reading {
         services_(services),
         ctx_(ctx),
         lines_(make_cutter(options, services)),
-        tools_{lines_, system.read},
+        events_(make_event_cutter(options.multiline, lines_, services.metrics, services.name)),
+        tools_{lines_, system.read, events_.get()},
         outbox_(std::move(out), services, ctx),
         files_(options, services, tools_, system),
         stop_(ctx.intake.token()) {}
@@ -107,8 +109,10 @@ class Reading {
   bool round(Freshness freshness);
   bool settle_turn(TailedFile& file, Tail::Turn turn);
   bool finish(TailedFile& file);
+  bool finish_event(TailedFile& file);
   bool end_quiet_files(Deadline& next);
   bool end_partial_lines(Deadline& next);
+  bool end_pending_events(Deadline& next);
   void walk();
   bool once_over();
 
@@ -116,6 +120,8 @@ class Reading {
   const SourceServices& services_;
   const RunContext& ctx_;
   LineCutter lines_;
+  const std::unique_ptr<EventCutter> events_;  // null: every line is an event
+  Deadline events_due_;                        // no event is to be finished before
   TailTools tools_;
   Outbox outbox_;
   FileSet files_;
@@ -148,8 +154,12 @@ bool Reading::round(Freshness freshness) {
       file.ready = false;
       continue;
     }
-    const TailedFile* before = file.predecessor;
-    if (before != nullptr && !before->failed && !before->tail.at_end()) continue;
+    TailedFile* before = file.predecessor;
+    if (before != nullptr && !before->failed) {
+      if (!before->tail.at_end()) continue;
+      // It has a successor that is being written: nothing will follow its last event.
+      if (before->tail.has_pending_event() && !finish_event(*before)) return false;
+    }
     file.predecessor = nullptr;
     file.begun = true;
     const std::uint64_t lag = file.tail.lag();
@@ -181,6 +191,16 @@ bool Reading::settle_turn(TailedFile& file, Tail::Turn turn) {
       files_.recovered(file);
       break;
   }
+  files_.settle(file);
+  if (file.tail.has_pending_event()) events_due_ = earlier(events_due_, file.changed + events_->timeout());
+  return true;
+}
+
+/// Delivers an event that was waiting for further lines. False: time to stop. A failure is noted at the file.
+bool Reading::finish_event(TailedFile& file) {
+  const Tail::Turn turn = file.tail.finish_event(outbox_);
+  if (turn == Tail::Turn::stopped) return false;
+  if (turn == Tail::Turn::failed) files_.fail(file, file.tail.error());
   files_.settle(file);
   return true;
 }
@@ -242,6 +262,25 @@ bool Reading::end_partial_lines(Deadline& next) {
   return true;
 }
 
+bool Reading::end_pending_events(Deadline& next) {
+  if (!events_due_) return true;
+  const Clock::time_point now = Clock::now();
+  if (*events_due_ <= now) {
+    events_due_.reset();
+    for (const auto& file : files_.files()) {
+      if (!file->tail.has_pending_event() || file->ready || file->failed) continue;
+      const Clock::time_point due = file->changed + events_->timeout();
+      if (due > now) {
+        events_due_ = earlier(events_due_, due);
+      } else if (!finish_event(*file)) {
+        return false;
+      }
+    }
+  }
+  next = earlier(next, events_due_);
+  return true;
+}
+
 Status Reading::follow() {
   if (stop_.fd() < 0) return fail(Error::from_errno(errno, "eventfd"));
   walk();
@@ -254,7 +293,7 @@ Status Reading::follow() {
       continue;
     }
     Deadline until = next_walk_;
-    if (!end_quiet_files(until) || !end_partial_lines(until)) break;
+    if (!end_quiet_files(until) || !end_partial_lines(until) || !end_pending_events(until)) break;
     if (!files_.ready().empty()) continue;
     until = earlier(until, outbox_.settle());
     if (outbox_.failed()) break;

@@ -5,11 +5,13 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/schema.hpp"
 #include "sources/line_options.hpp"
+#include "sources/multiline.hpp"
 #include "sources/source.hpp"
 #include "sources/tail.hpp"
 
@@ -26,6 +28,7 @@ struct FileSourceOptions {
   std::chrono::milliseconds discovery_interval{1000};
   config::Bytes max_line_bytes{1024 * 1024};
   Oversize oversize{Oversize::truncate};
+  std::optional<MultilineOptions> multiline;
   std::chrono::milliseconds partial_line_timeout{0};
   std::chrono::milliseconds rotate_wait{2000};
   std::uint32_t max_open_files{4096};

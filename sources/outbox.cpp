@@ -34,9 +34,9 @@ void Outbox::append(const SourceFileRef& file, std::uint64_t file_begin, std::ui
   const auto begin = static_cast<std::uint32_t>(block.size());
   block.set_size(block.size() + bytes);
   const auto end = static_cast<std::uint32_t>(block.size());
-  if (kind == SegmentKind::lines && !block.segments.empty()) {
+  if ((kind == SegmentKind::lines || kind == SegmentKind::events) && !block.segments.empty()) {
     Segment& last = block.segments.back();
-    const bool continued = last.kind == SegmentKind::lines && last.file == file && last.file_end == file_begin;
+    const bool continued = last.kind == kind && last.file == file && last.file_end == file_begin;
     if (continued && block.data()[begin - 1] == '\n') {
       last.file_end = file_end;
       last.end = end;
@@ -52,6 +52,7 @@ bool Outbox::send() {
     block_.reset();
     return !failed_;
   }
+  if (!block_->event_begins.empty()) block_->charge_origins();
   heartbeat_.wait();
   const SendStatus status = sender_.send(freeze(std::move(block_)), ctx_.run);
   heartbeat_.beat();

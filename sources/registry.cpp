@@ -39,7 +39,7 @@ constexpr auto make_file = [](FileSourceOptions options, SourceServices services
   return make_file_source(std::move(options), std::move(services));
 };
 constexpr auto make_stdin = [](StdinSourceOptions options, SourceServices services) {
-  return make_stdin_source(options, std::move(services));
+  return make_stdin_source(std::move(options), std::move(services));
 };
 
 constexpr SourceEntry kSources[] = {

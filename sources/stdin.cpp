@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -30,7 +31,8 @@ const config::Schema<StdinSourceOptions>& schema_of(config::Tag<StdinSourceOptio
           .description("Reads lines from a pipe, a terminal, a socket or a redirected file until its end.")
           .optional("max_line_bytes", &Options::max_line_bytes, "The longest line, without its line feed.")
           .range(kLineBytesMin, kLineBytesMax)
-          .optional("oversize", &Options::oversize, "What becomes of a longer line.");
+          .optional("oversize", &Options::oversize, "What becomes of a longer line.")
+          .optional("multiline", &Options::multiline, "Which lines are one event.");
   return schema;
 }
 
@@ -42,9 +44,11 @@ namespace {
 /// the limit only the head is kept (nothing under `drop`), and the rest is counted until its end has come.
 class StreamReading {
  public:
-  StreamReading(int fd, LineCutter lines, Outbox outbox, const RunContext& ctx, std::string source)
+  StreamReading(int fd, LineCutter& lines, EventCutter* events, Outbox outbox, const RunContext& ctx,
+                std::string source)
       : fd_(fd),
-        lines_(std::move(lines)),
+        lines_(lines),
+        events_(events),
         outbox_(std::move(outbox)),
         ctx_(ctx),
         stop_(ctx.intake.token()),
@@ -66,19 +70,24 @@ class StreamReading {
   bool skip_to_line_end(std::size_t& from, std::size_t length);
   void take_oversize();
   void finish();
+  bool finish_event();
+  std::size_t take_whole(std::size_t total, Follows follows);
   void hand_over();
 
   const int fd_;
-  LineCutter lines_;
+  LineCutter& lines_;
+  EventCutter* const events_;  // null: every line is an event
   Outbox outbox_;
   const RunContext& ctx_;
   StopEvent stop_;
   const SourceFileRef file_;
-  std::uint64_t position_{0};  // of the unfinished line's first byte
+  std::uint64_t position_{0};  // of the unfinished line's (or event's) first byte
   std::size_t partial_{0};     // bytes of it that are kept
   std::uint64_t skipped_{0};   // bytes of it that are not; 0: it is within the limit so far
   bool continues_{false};      // inside a line that is delivered in pieces
-  std::string saved_;          // its bytes while there is no block; at most max_line_bytes + 1
+  PendingEvent pending_;       // what is known of the unfinished event
+  std::chrono::steady_clock::time_point last_read_{};
+  std::string saved_;  // its bytes while there is no block; at most max_line_bytes + 1
 };
 
 bool StreamReading::readable_now() const {
@@ -98,8 +107,16 @@ StreamReading::Wait StreamReading::wait_for_input() {
     if (ctx_.intake.done()) return Wait::stop;
     if (readable_now()) return Wait::readable;
     save();
-    const auto until = outbox_.settle();
+    auto until = outbox_.settle();
     if (outbox_.failed()) return Wait::stop;
+    if (pending_.lines > 0) {
+      const auto due = last_read_ + events_->timeout();
+      if (due <= std::chrono::steady_clock::now()) {
+        if (!finish_event()) return Wait::stop;
+        continue;
+      }
+      until = until ? std::min(*until, due) : due;
+    }
     outbox_.heartbeat().wait();
     std::array<pollfd, 2> events{pollfd{stop_.fd(), POLLIN, 0}, pollfd{fd_, POLLIN, 0}};
     wait_for(events, until);
@@ -155,6 +172,7 @@ Status StreamReading::run() {
       finish();
       break;
     }
+    last_read_ = std::chrono::steady_clock::now();
     take(static_cast<std::size_t>(length));
     if (outbox_.due()) {
       save();
@@ -193,17 +211,33 @@ void StreamReading::take(std::size_t length) {
   std::size_t total = partial_ + length;
   // Only the new bytes can hold a line end, and while they do not and the limit is far nothing is settled.
   const bool any_end = std::memchr(block.data() + block.size() + partial_, '\n', length) != nullptr;
-  if (any_end || total > limit.bytes) {
-    const std::size_t taken = lines_.take_lines(outbox_, file_, position_, total, continues_);
+  const std::size_t far = events_ != nullptr ? pending_.bytes + events_->line_bytes_max() : limit.bytes;
+  if (any_end || total > far) {
+    const std::size_t taken = take_whole(total, Follows::perhaps);
     position_ += taken;
     total -= taken;
   }
   partial_ = total;
-  if (partial_ > limit.bytes && limit.policy != Oversize::split) {
+  if (pending_.lines == 0 && partial_ > limit.bytes && limit.policy != Oversize::split) {
     const std::size_t kept = limit.policy == Oversize::truncate ? limit.bytes : 0;
     skipped_ = partial_ - kept;
     partial_ = kept;
   }
+}
+
+std::size_t StreamReading::take_whole(std::size_t total, Follows follows) {
+  if (events_ != nullptr) return events_->take(outbox_, file_, position_, total, pending_, follows);
+  return lines_.take_lines(outbox_, file_, position_, total, continues_);
+}
+
+/// Delivers an event that was waiting for further lines. False: time to stop.
+bool StreamReading::finish_event() {
+  if (!place(partial_, partial_)) return false;
+  const std::size_t taken = take_whole(partial_, Follows::no_line);
+  position_ += taken;
+  partial_ -= taken;
+  save();
+  return true;
 }
 
 /// Looks for the end of a line that is too long; `from` is then what of the read bytes belonged to it, and the bytes
@@ -237,6 +271,9 @@ void StreamReading::take_oversize() {
 void StreamReading::finish() {
   if (skipped_ > 0) {
     take_oversize();
+  } else if (partial_ > 0 && events_ != nullptr) {
+    position_ += take_whole(partial_, Follows::no_byte);
+    partial_ = 0;
   } else if (partial_ > 0) {
     outbox_.append(file_, position_, position_ + partial_, partial_, SegmentKind::lines);
     position_ += partial_;
@@ -245,7 +282,8 @@ void StreamReading::finish() {
 }
 
 /// A redirected file: it can be read again, so reading goes on where the checkpoint says.
-Status read_file(int fd, LineCutter& lines, Outbox& outbox, const SourceServices& services, const RunContext& ctx) {
+Status read_file(int fd, LineCutter& lines, EventCutter* events, Outbox& outbox, const SourceServices& services,
+                 const RunContext& ctx) {
   Descriptor own(fcntl(fd, F_DUPFD_CLOEXEC, 3));
   if (!own) return fail(Error::from_errno(errno, "duplicate standard input"));
   std::array<char, 4096> name{};
@@ -256,7 +294,7 @@ Status read_file(int fd, LineCutter& lines, Outbox& outbox, const SourceServices
       services.checkpoints->attach(services.name, path, fd, offset > 0 ? static_cast<std::uint64_t>(offset) : 0);
   if (resume.known) log::info("sources." + services.name, "standard input continued", {{"offset", resume.offset}});
 
-  TailTools tools{lines, system_read()};
+  TailTools tools{lines, system_read(), events};
   Tail tail(std::move(own), std::move(resume), tools);
   Tail::Turn turn = Tail::Turn::more;
   while (turn != Tail::Turn::stopped && !ctx.intake.done()) {
@@ -279,7 +317,7 @@ Status read_file(int fd, LineCutter& lines, Outbox& outbox, const SourceServices
 class StdinSource : public Source {
  public:
   StdinSource(StdinSourceOptions options, SourceServices services, int fd)
-      : options_(options), services_(std::move(services)), fd_(fd) {}
+      : options_(std::move(options)), services_(std::move(services)), fd_(fd) {}
 
   Status run(Sender<BlockRef> out, const RunContext& ctx) override {
     struct stat info {};
@@ -294,11 +332,12 @@ class StdinSource : public Source {
           {"logpipe_source_oversize_lines_total", "Lines longer than max_line_bytes."}, {{"source", services_.name}});
     }
     LineCutter lines({static_cast<std::size_t>(options_.max_line_bytes), options_.oversize}, std::move(oversize));
+    const auto events = make_event_cutter(options_.multiline, lines, services_.metrics, services_.name);
     Outbox outbox(std::move(out), services_, ctx);
-    if (S_ISREG(info.st_mode)) return read_file(fd_, lines, outbox, services_, ctx);
+    if (S_ISREG(info.st_mode)) return read_file(fd_, lines, events.get(), outbox, services_, ctx);
     // Fewer and fuller reads; more than the system allows is refused, which is fine.
     if (S_ISFIFO(info.st_mode)) fcntl(fd_, F_SETPIPE_SZ, 1024 * 1024);
-    return StreamReading(fd_, std::move(lines), std::move(outbox), ctx, services_.name).run();
+    return StreamReading(fd_, lines, events.get(), std::move(outbox), ctx, services_.name).run();
   }
 
  private:

@@ -1,9 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "config/schema.hpp"
 #include "sources/line_options.hpp"
+#include "sources/multiline.hpp"
 #include "sources/source.hpp"
 
 namespace logpipe {
@@ -12,6 +14,7 @@ namespace logpipe {
 struct StdinSourceOptions {
   config::Bytes max_line_bytes{1024 * 1024};
   Oversize oversize{Oversize::truncate};
+  std::optional<MultilineOptions> multiline;
 };
 const config::Schema<StdinSourceOptions>& schema_of(config::Tag<StdinSourceOptions>);
 

@@ -48,7 +48,10 @@ Tail::Look Tail::look() {
   size_ = size;
   if (size < position_) return Look::truncated;
   // An unfinished line was cut: search it anew.
-  if (size < searched_) searched_ = position_;
+  if (size < searched_) {
+    searched_ = position_;
+    pending_ = {};
+  }
   return grown ? Look::grown : Look::same;
 }
 
@@ -57,21 +60,26 @@ void Tail::restart(Resume resume) {
   position_ = searched_ = resume_.offset;
   before_bytes_ = 0;
   continues_ = false;
+  pending_ = {};
   recall();
 }
 
 Tail::Turn Tail::read(Outbox& outbox, std::size_t expected) {
-  const bool search = searched_ - position_ > kReadAgainMax;
+  const bool search = tools_.events != nullptr ? in_long_line() : searched_ - position_ > kReadAgainMax;
   if (search || (touched_ && at_end())) {
     if (const Turn turn = verify(); turn != Turn::more) return turn;
   }
   touched_ = false;
   if (at_end()) return Turn::idle;
+  if (tools_.events != nullptr && !search) return read_events(outbox, expected);
   return search ? search_line_end(outbox) : read_lines(outbox, expected);
 }
 
 Tail::Turn Tail::finish(Outbox& outbox) {
   if (position_ >= size_) return Turn::idle;
+  if (tools_.events != nullptr && !in_long_line()) {
+    return take_events(outbox, static_cast<std::size_t>(size_ - position_), Follows::no_byte);
+  }
   if (tools_.lines.limit().policy == Oversize::split) {
     const Turn turn = take_pieces(outbox);
     if (turn != Turn::idle) return turn;
@@ -87,30 +95,26 @@ Tail::Turn Tail::read_lines(Outbox& outbox, std::size_t expected) {
   Block* block = outbox.room(std::min(left, partial + kWorthReading), std::max(left, expected));
   if (block == nullptr) return Turn::stopped;
 
-  std::array<char, kWitnessBytes> before;
-  const std::size_t room = std::min(left, block->room());
-  const iovec parts[2] = {{before.data(), before_bytes_}, {block->end(), room}};
-  const ssize_t length = tools_.read(file_.get(), parts, 2, static_cast<off_t>(position_ - before_bytes_));
-  if (length <= static_cast<ssize_t>(before_bytes_)) return after(length);
-  if (!unchanged(before.data())) return Turn::restarted;
-
-  const std::size_t read = static_cast<std::size_t>(length) - before_bytes_;
+  std::size_t read = 0;
+  if (const Turn turn = read_again(*block, std::min(left, block->room()), read); turn != Turn::more) return turn;
   const std::size_t taken = tools_.lines.take_lines(outbox, file(), position_, read, continues_);
   searched_ = position_ + read;
   if (taken > 0) {
     const std::uint64_t from = std::exchange(position_, position_ + taken);
-    const Segment& last = block->segments.back();
-    const std::size_t bytes = last.end - last.begin;
-    // What the block has of the file: all of this read, or enough of its end.
-    const bool verbatim = last.kind == SegmentKind::lines && last.file_end - last.file_begin == bytes;
-    if (verbatim && (last.file_begin <= from || bytes >= kWitnessBytes)) {
-      remember(block->end(), last.file_begin <= from ? taken : bytes);
-    } else {
-      recall();
-    }
-    testify(*block);
+    settled(*block, from);
   }
   return at_end() ? Turn::idle : Turn::more;
+}
+
+/// Reads from the position to the block's end: `more` when there is something, and the bytes before still are the same.
+Tail::Turn Tail::read_again(Block& block, std::size_t bytes, std::size_t& read) {
+  std::array<char, kWitnessBytes> before;
+  const iovec parts[2] = {{before.data(), before_bytes_}, {block.end(), bytes}};
+  const ssize_t length = tools_.read(file_.get(), parts, 2, static_cast<off_t>(position_ - before_bytes_));
+  if (length <= static_cast<ssize_t>(before_bytes_)) return after(length);
+  if (!unchanged(before.data())) return Turn::restarted;
+  read = static_cast<std::size_t>(length) - before_bytes_;
+  return Turn::more;
 }
 
 Tail::Turn Tail::search_line_end(Outbox& outbox) {
@@ -205,6 +209,7 @@ Tail::Turn Tail::after(ssize_t length) {
     // Shorter than it was at the last look; the next look says what that means.
     searched_ = position_;
     size_ = position_;
+    pending_ = {};
     return Turn::idle;
   }
   if (errno == EINTR || errno == EAGAIN) return Turn::more;
@@ -246,6 +251,21 @@ void Tail::recall() {
   if (bytes == 0) return;
   const ssize_t length = read_at(before_.data(), bytes, position_ - bytes);
   if (length == static_cast<ssize_t>(bytes)) before_bytes_ = bytes;
+}
+
+/// The bytes from `from` up to the position are in the block now, or stand for what is.
+void Tail::settled(Block& block, std::uint64_t from) {
+  const Segment& last = block.segments.back();
+  const std::size_t bytes = last.end - last.begin;
+  const bool verbatim =
+      (last.kind == SegmentKind::lines || last.kind == SegmentKind::events) && last.file_end - last.file_begin == bytes;
+  // What the block has of the file: all of this read, or enough of its end.
+  if (verbatim && (last.file_begin <= from || bytes >= kWitnessBytes)) {
+    remember(block.end(), last.file_begin <= from ? static_cast<std::size_t>(position_ - from) : bytes);
+  } else {
+    recall();
+  }
+  testify(block);
 }
 
 void Tail::testify(Block& block) const {

@@ -15,6 +15,7 @@
 #include "channel/result.hpp"
 #include "delivery/checkpoint.hpp"
 #include "sources/descriptor.hpp"
+#include "sources/event_cutter.hpp"
 #include "sources/lines.hpp"
 #include "sources/outbox.hpp"
 
@@ -35,6 +36,7 @@ struct FileKey {
 struct TailTools {
   LineCutter& lines;
   PositionedRead read;
+  EventCutter* events{nullptr};  // where events have several lines; otherwise every line is one
   std::vector<char> scratch = std::vector<char>(64 * 1024);  // searched for line ends, never delivered
 };
 
@@ -44,6 +46,9 @@ struct TailTools {
 /// more. A line that has grown beyond 64 KiB is not read again from its start: only the new bytes are searched for its
 /// end, and it is read when that is known. So a line of any length costs no memory before it is complete, and at most
 /// `max_line_bytes` then.
+///
+/// Where events have several lines the same holds for events: the position stands behind one that is finished, and what
+/// follows is read again together with what is appended to it.
 ///
 /// The last bytes before the position are compared with every read, and also when the file was written to without
 /// growing: so a file whose content was replaced is noticed. They leave with the segments as their witness.
@@ -81,7 +86,9 @@ class Tail {
   std::uint64_t lag() const noexcept { return size_ > position_ ? size_ - position_ : 0; }
   /// Everything there is has been looked at: what is left is a line without its end.
   bool at_end() const noexcept { return searched_ >= size_; }
-  bool has_partial_line() const noexcept { return size_ > position_ && at_end(); }
+  bool has_partial_line() const noexcept { return size_ > position_ + pending_.bytes && at_end(); }
+  /// Whole lines have been read to which further ones may belong.
+  bool has_pending_event() const noexcept { return pending_.lines > 0; }
   /// No name leads to it any more.
   bool unlinked() const noexcept { return unlinked_; }
   const Error& error() const noexcept { return error_; }
@@ -92,8 +99,10 @@ class Tail {
   void restart(Resume resume);
   /// Reads once, at most 256 KiB, of what the last look found. `expected`: bytes that are ready in all files together.
   Turn read(Outbox& outbox, std::size_t expected);
-  /// Delivers an unfinished last line; at_end() must hold.
+  /// Delivers an event that was waiting for further lines, and an unfinished last line; at_end() must hold.
   Turn finish(Outbox& outbox);
+  /// Delivers an event that was waiting for further lines, without an unfinished last one; at_end() must hold.
+  Turn finish_event(Outbox& outbox);
 
  private:
   static constexpr std::size_t kTurnBytes = BlockPool::kBlockBytes;
@@ -101,6 +110,10 @@ class Tail {
   static constexpr std::size_t kWitnessBytes = Witness::kBytesMax;
 
   Turn read_lines(Outbox& outbox, std::size_t expected);
+  Turn read_events(Outbox& outbox, std::size_t expected);
+  Turn take_events(Outbox& outbox, std::size_t bytes, Follows follows);
+  bool in_long_line() const noexcept;
+  Turn read_again(Block& block, std::size_t bytes, std::size_t& read);
   Turn search_line_end(Outbox& outbox);
   Turn take_line(Outbox& outbox, std::uint64_t end, bool terminated);
   Turn take_pieces(Outbox& outbox);
@@ -112,6 +125,7 @@ class Tail {
   void remember(const char* end, std::size_t bytes);
   void recall();
   void testify(Block& block) const;
+  void settled(Block& block, std::uint64_t from);
 
   TailTools& tools_;
   Descriptor file_;
@@ -120,6 +134,7 @@ class Tail {
   std::uint64_t searched_;  // no line end in [position_, searched_)
   std::uint64_t size_{0};   // at the last look
   bool unlinked_{false};    // at the last look
+  PendingEvent pending_;    // at the position
   bool continues_{false};   // inside a line that is delivered in pieces
   Error error_;
   std::array<char, kWitnessBytes> before_{};  // the last bytes before the position

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -98,6 +99,8 @@ class FakeStore : public CheckpointStore {
   }
 
   void begin_run(std::vector<std::string>, SinkFeeds) override {}
+  void change_run(RunChange) override {}
+  void set_account(const std::string&, std::size_t, SinkAccount*) override {}
   Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) override {
     struct stat info {};
     fstat(fd, &info);
@@ -161,6 +164,22 @@ inline void take_lines_of(const Block& block, std::vector<Line>& lines) {
     CHECK(segment.begin == at);  // no gaps: every byte of a block belongs to a segment
     at = segment.end;
     const std::string text(block.text(segment.begin, segment.end - segment.begin));
+    if (segment.kind == SegmentKind::events) {
+      CHECK(segment.file_end - segment.file_begin == text.size());
+      auto begin = std::lower_bound(block.event_begins.begin(), block.event_begins.end(), segment.begin);
+      REQUIRE(begin != block.event_begins.end());
+      CHECK(*begin == segment.begin);
+      while (begin != block.event_begins.end() && *begin < segment.end) {
+        const std::uint32_t from = *begin - segment.begin;
+        ++begin;
+        const std::uint32_t next = begin == block.event_begins.end() ? segment.end : std::min(*begin, segment.end);
+        const std::uint32_t to = next - segment.begin;
+        const bool feed = text[to - 1] == '\n';
+        lines.push_back({text.substr(from, to - from - (feed ? 1 : 0)), segment.file->path, segment.file->id,
+                         segment.file_begin + from, segment.file_begin + to, segment.kind, feed});
+      }
+      continue;
+    }
     if (segment.kind != SegmentKind::lines) {
       if (segment.kind == SegmentKind::dropped) CHECK(text.empty());
       lines.push_back(
