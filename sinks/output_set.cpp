@@ -96,6 +96,8 @@ Status OutputSet::cut_back(const OutputMark& mark) {
     log::info(component_, "output cut back to what was committed",
               {{"path", mark.path}, {"length", mark.length}, {"cut_bytes", size - mark.length}});
   }
+  // Before it leaves the journal, or a power cut could bring back what was cut off, now or by a process that died here.
+  if (options_.durable && layer_.sync_data(fd) != 0) return fail(Error::from_errno(errno, "sync " + mark.path));
   return {};
 }
 
@@ -111,11 +113,9 @@ Status OutputSet::recover() {
 
 OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
   const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-  // O_NONBLOCK keeps a FIFO from hanging the open; it means nothing to a regular file. Not O_CREAT at first, to know
-  // whether the directory has a new entry to be synced.
+  // O_NONBLOCK keeps a FIFO from hanging the open; it means nothing to a regular file.
   const int flags =
       O_WRONLY | O_APPEND | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | (options_.follow_symlinks ? 0 : O_NOFOLLOW);
-  bool created = false;
   int fd = layer_.open(path.c_str(), flags, 0);
   if (fd < 0 && errno == ENOENT) {
     if (options_.create_directories && !parent.empty()) {
@@ -124,7 +124,6 @@ OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
       if (error) return trouble(error.value(), "create directory " + parent.string());
     }
     fd = layer_.open(path.c_str(), flags | O_CREAT, options_.mode);
-    created = fd >= 0;
   }
   if (fd < 0) {
     if (errno == ELOOP && !options_.follow_symlinks) {
@@ -150,14 +149,21 @@ OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
   if (layer_.fstat(fd, info) != 0) return trouble(errno, "stat " + path);
   out.length = static_cast<std::uint64_t>(info.st_size);
   if (OutputTrouble why = check_frames(out)) return why;
-  if (created && options_.durable) {
-    const int directory = layer_.open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    if (directory >= 0) {
-      const OutputHandle handle(directory);
-      if (layer_.sync_data(directory) != 0)
-        log::warn(component_, "cannot sync the directory", {{"path", parent.string()}});
-    }
-  }
+  return options_.durable && out.length == 0 ? sync_name(path) : OutputTrouble{};
+}
+
+// An empty file may be new, made just now or by a process that died before it came here. The first byte is written only
+// when its name is durable, so a longer one has been here.
+OutputTrouble OutputSet::sync_name(const std::string& path) {
+  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
+  const int directory = layer_.open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (directory < 0) return {};  // one that may be written to and not read
+  const OutputHandle handle(directory);
+  if (layer_.sync_data(directory) == 0) return {};
+  const int code = errno;
+  if (is_passing(code)) return trouble(code, "sync directory " + parent.string());
+  // Some file systems cannot sync a directory.
+  log::warn(component_, "cannot sync the directory", {{"path", parent.string()}});
   return {};
 }
 

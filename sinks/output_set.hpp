@@ -92,6 +92,7 @@ class OutputSet {
  private:
   using List = std::list<OutputFile>;
   OutputTrouble open(const std::string& path, OutputFile& out);
+  OutputTrouble sync_name(const std::string& path);
   OutputTrouble announce(OutputFile& file);
   OutputTrouble check_frames(OutputFile& file);
   void sync_unannounced(const OutputFile& file);
