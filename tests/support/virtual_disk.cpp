@@ -126,15 +126,13 @@ void VirtualDisk::die() {
   throw Killed{};
 }
 
-void VirtualDisk::step(Step step, std::string_view path) {
-  if (dead_) die();
-  if (on_step) on_step(step, path);
+void VirtualDisk::step() {
   if (dead_) die();
 }
 
 /// A step that changes something: true when it is the last one of this process.
-bool VirtualDisk::last_step(Step kind, std::string_view path) {
-  step(kind, path);
+bool VirtualDisk::last_step() {
+  step();
   if (steps_left_ == kNever) return false;
   if (steps_left_ == 0) return true;
   --steps_left_;
@@ -153,16 +151,16 @@ int VirtualDisk::make_descriptor(Opened opened) {
 
 int VirtualDisk::open(const std::string& path, int flags) {
   if ((flags & O_DIRECTORY) != 0) {
-    step(Step::open, path);
+    step();
     return make_descriptor({nullptr, path});
   }
   const auto found = names_.find(path);
   if (found == names_.end()) {
     if ((flags & O_CREAT) == 0) {
-      step(Step::open, path);
+      step();
       return -ENOENT;
     }
-    if (last_step(Step::open, path)) die();
+    if (last_step()) die();
     if (faults.room == 0) return -faults.full_error;
     const auto inode = std::make_shared<Inode>();
     change_names({{path, inode}});
@@ -170,10 +168,10 @@ int VirtualDisk::open(const std::string& path, int flags) {
   }
   const InodeRef inode = found->second;
   if ((flags & O_TRUNC) != 0) {
-    if (last_step(Step::open, path)) die();
+    if (last_step()) die();
     inode->cut(0);
   } else {
-    step(Step::open, path);
+    step();
   }
   return make_descriptor({inode, {}});
 }
@@ -188,6 +186,11 @@ VirtualDisk::Inode& VirtualDisk::at(int fd) {
   const auto index = static_cast<std::size_t>(fd);
   if (fd < 0 || index >= open_.size() || !open_[index].inode) broken("no file of this disk");
   return *open_[index].inode;
+}
+
+bool VirtualDisk::is_file(int fd) const noexcept {
+  const auto index = static_cast<std::size_t>(fd);
+  return fd >= 0 && index < open_.size() && open_[index].inode;
 }
 
 ssize_t VirtualDisk::put(Inode& inode, std::span<const char> bytes, std::uint64_t offset, bool last) {
@@ -205,12 +208,12 @@ ssize_t VirtualDisk::put(Inode& inode, std::span<const char> bytes, std::uint64_
 }
 
 ssize_t VirtualDisk::write(int fd, std::span<const char> bytes, std::uint64_t offset) {
-  const bool last = last_step(Step::write, {});
+  const bool last = last_step();
   return put(at(fd), bytes, offset, last);
 }
 
 ssize_t VirtualDisk::append(int fd, const iovec* pieces, int count) {
-  const bool last = last_step(Step::write, {});
+  const bool last = last_step();
   std::string bytes;
   for (int i = 0; i < count; ++i) bytes.append(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);
   Inode& inode = at(fd);
@@ -218,18 +221,18 @@ ssize_t VirtualDisk::append(int fd, const iovec* pieces, int count) {
 }
 
 int VirtualDisk::truncate(int fd, std::uint64_t length) {
-  if (last_step(Step::truncate, {})) die();
+  if (last_step()) die();
   Inode& inode = at(fd);
   if (length != inode.length) inode.cut(length);
   return 0;
 }
 
-int VirtualDisk::sync(int fd, std::string_view path) {
+int VirtualDisk::sync(int fd) {
   const auto index = static_cast<std::size_t>(fd);
   if (fd >= 0 && index < open_.size() && !open_[index].directory.empty()) {
     return sync_directory(open_[index].directory);
   }
-  if (last_step(Step::sync, path)) die();
+  if (last_step()) die();
   Inode& inode = at(fd);
   if (!dice_.chance(faults.sync_errors, 1000)) {
     inode.settle();
@@ -241,40 +244,40 @@ int VirtualDisk::sync(int fd, std::string_view path) {
 }
 
 int VirtualDisk::rename(const std::string& from, const std::string& to) {
-  if (last_step(Step::rename, from)) die();
+  if (last_step()) die();
   if (!names_.contains(from)) return -ENOENT;
   rename_lightly(from, to);
   return 0;
 }
 
 int VirtualDisk::remove(const std::string& path) {
-  if (last_step(Step::remove, path)) die();
+  if (last_step()) die();
   if (!names_.contains(path)) return -ENOENT;
   change_names({{path, nullptr}});
   return 0;
 }
 
 int VirtualDisk::sync_directory(const std::string& path) {
-  if (last_step(Step::sync_directory, path)) die();
+  if (last_step()) die();
   if (dice_.chance(faults.sync_errors, 1000)) return -EIO;
   settle_names(path, pending_names_[path].size());
   return 0;
 }
 
 int VirtualDisk::stat(const std::string& path, struct ::stat& out) {
-  step(Step::look, path);
+  step();
   const auto found = names_.find(path);
   if (found == names_.end()) return -ENOENT;
   return ::fstat(found->second->fd, &out) == 0 ? 0 : -errno;
 }
 
 int VirtualDisk::fstat(int fd, struct ::stat& out) {
-  step(Step::look, {});
+  step();
   return ::fstat(at(fd).fd, &out) == 0 ? 0 : -errno;
 }
 
 void VirtualDisk::wait(std::chrono::milliseconds duration) {
-  step(Step::wait, {});
+  step();
   now_ += duration;
 }
 
@@ -468,7 +471,7 @@ Status VirtualStateFiles::truncate(int fd, std::uint64_t length, const std::file
   return status_of("truncate", path, disk_.truncate(fd, length));
 }
 Status VirtualStateFiles::sync(int fd, const std::filesystem::path& path) {
-  return status_of("sync", path, disk_.sync(fd, path.native()));
+  return status_of("sync", path, disk_.sync(fd));
 }
 Status VirtualStateFiles::rename(const std::filesystem::path& from, const std::filesystem::path& to) {
   return status_of("rename", from, disk_.rename(from.string(), to.string()));

@@ -7,7 +7,6 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <map>
 #include <memory>
@@ -61,7 +60,6 @@ class VirtualDisk {
  public:
   /// Thrown by every operation of a process that is dead.
   struct Killed {};
-  enum class Step : std::uint8_t { open, write, truncate, sync, rename, remove, sync_directory, look, wait };
   struct Faults {
     static constexpr std::uint64_t kRoom = std::numeric_limits<std::uint64_t>::max();
     std::uint64_t room{kRoom};  ///< bytes that may still be written
@@ -79,13 +77,12 @@ class VirtualDisk {
   VirtualDisk& operator=(const VirtualDisk&) = delete;
 
   Faults faults;
-  /// Called before every step of the process under test; may throw.
-  std::function<void(Step, std::string_view path)> on_step;
-
   // Death. The objects of the dead process have to be destroyed before the disk goes on.
 
   /// The process dies at its `steps`-th change from now on (0: the next); a write may get half through.
   void kill_in(std::uint64_t steps) { steps_left_ = steps; }
+  /// It is dead from now on.
+  void kill() noexcept { dead_ = true; }
   bool dead() const noexcept { return dead_; }
   /// A new process; what the last one did is as it left it.
   void revive();
@@ -98,13 +95,14 @@ class VirtualDisk {
   ssize_t write(int fd, std::span<const char> bytes, std::uint64_t offset);
   ssize_t append(int fd, const iovec* pieces, int count);
   int truncate(int fd, std::uint64_t length);
-  int sync(int fd, std::string_view path = {});
+  int sync(int fd);
   int rename(const std::string& from, const std::string& to);
   int remove(const std::string& path);
   int sync_directory(const std::string& path);
   int stat(const std::string& path, struct ::stat& out);
   int fstat(int fd, struct ::stat& out);
   bool exists(const std::string& path) const { return names_.contains(path); }
+  bool is_file(int fd) const noexcept;  ///< false: a directory
   std::chrono::steady_clock::time_point now() const noexcept { return now_; }
   void wait(std::chrono::milliseconds duration);
 
@@ -140,8 +138,8 @@ class VirtualDisk {
     std::string directory;
   };
 
-  void step(Step step, std::string_view path);
-  bool last_step(Step step, std::string_view path);
+  void step();
+  bool last_step();
   [[noreturn]] void die();
   Inode& at(int fd);
   ssize_t put(Inode& inode, std::span<const char> bytes, std::uint64_t offset, bool last);
