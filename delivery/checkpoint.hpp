@@ -59,6 +59,8 @@ struct OutputMark {
   std::uint64_t length{0};
   /// Synced before the mark is committed; null: the sink does not ask for it.
   std::shared_ptr<const OutputHandle> sync;
+  /// When the file was made, since 1970; 0: not known. Tells it from another one that has got its inode.
+  std::uint64_t birth_ns{0};
 };
 
 class CheckpointStore;

@@ -332,6 +332,7 @@ Status JournalledCheckpoints::announce(SinkTracker& sink, const OutputMark& mark
     const auto found = state->outputs.find(key);
     // It is in the journal with an older length: what was written since is not committed, and the cut has to go there.
     if (found != state->outputs.end() && found->second.length <= mark.length &&
+        (found->second.birth_ns == 0 || mark.birth_ns == 0 || found->second.birth_ns == mark.birth_ns) &&
         (found->second.path == mark.path || !sink.is_retired(key))) {
       committed_length = found->second.length;
       journalled = found->second.path == mark.path;
@@ -340,7 +341,7 @@ Status JournalledCheckpoints::announce(SinkTracker& sink, const OutputMark& mark
   journal::SinkRecord record;
   record.sink = sink.name();
   if (!journalled) {
-    record.outputs.push_back({key, {mark.path, committed_length.value_or(mark.length)}});
+    record.outputs.push_back({key, {mark.path, committed_length.value_or(mark.length), mark.birth_ns}});
     if (journal_) {
       journal::Group group;
       group.add(journal::RecordType::sink, record);

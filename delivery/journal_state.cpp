@@ -16,6 +16,7 @@ void put_key(std::string& out, const OutputKey& key) {
 void put_output(std::string& out, const OutputKey& key, const Output& output) {
   put_key(out, key);
   put(out, output.length);
+  put(out, output.birth_ns);
   put_text(out, output.path);
 }
 
@@ -70,6 +71,7 @@ SinkRecord take_sink(ByteReader& in) {
     const OutputKey key = take_key(in);
     Output output;
     output.length = in.take<std::uint64_t>();
+    output.birth_ns = in.take<std::uint64_t>();
     output.path = in.take_text();
     record.outputs.emplace_back(key, std::move(output));
   }

@@ -23,6 +23,7 @@ struct OutputKey {
 struct Output {
   std::string path;
   std::uint64_t length{0};
+  std::uint64_t birth_ns{0};  ///< 0: not known
   friend bool operator==(const Output&, const Output&) = default;
 };
 

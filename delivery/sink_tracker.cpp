@@ -33,6 +33,7 @@ void SinkTracker::load(const journal::SinkState* committed) {
   for (const auto& [key, output] : committed->outputs) {
     Output& loaded = outputs_[key];
     loaded.path = output.path;
+    loaded.birth_ns = output.birth_ns;
     loaded.live = loaded.stable = output.length;
     loaded.known = true;
     writes_outputs_ = true;
@@ -66,6 +67,7 @@ void SinkTracker::enter(const OutputMark& mark) {
   const OutputKey key{mark.device, mark.inode};
   Output& output = outputs_[key];
   if (output.path != mark.path) output.path = mark.path;
+  output.birth_ns = mark.birth_ns;
   output.live = mark.length;
   output.live_retired = false;
   output.sync = mark.sync;
@@ -211,7 +213,7 @@ void SinkTracker::begin_run(const journal::SinkState* committed) {
     output.live = output.stable;
     output.live_retired = output.stable_retired;
     if (!output.stable_retired) {
-      recovered_.push_back({output.path, key.device, key.inode, output.stable, nullptr});
+      recovered_.push_back({output.path, key.device, key.inode, output.stable, nullptr, output.birth_ns});
     }
   }
 }
@@ -278,7 +280,8 @@ SinkTracker::Step SinkTracker::collect() {
     Output& output = outputs_.at(key);
     output.dirty = false;
     output.begun_anew = false;
-    (output.stable_retired ? step.retiring : step.record.outputs).push_back({key, {output.path, output.stable}});
+    (output.stable_retired ? step.retiring : step.record.outputs)
+        .push_back({key, {output.path, output.stable, output.birth_ns}});
     if (output.sync) step.syncs.push_back(output.sync);
   }
   dirty_outputs_.clear();
@@ -298,7 +301,7 @@ void SinkTracker::confirm(Step& step) {
     if (output.stable_retired && !output.moved && !output.dirty) {
       step.record.retired.push_back(key);
     } else {
-      step.record.outputs.push_back({key, {output.path, collected.length}});
+      step.record.outputs.push_back({key, {output.path, collected.length, output.birth_ns}});
     }
   }
 }
@@ -359,6 +362,7 @@ void SinkTracker::opened(const OutputKey& key, const OutputMark& mark, const std
     output.stable = begin;
   }
   output.path = mark.path;
+  output.birth_ns = mark.birth_ns;
   output.live = mark.length;
   output.live_retired = false;
   output.stable_retired = false;

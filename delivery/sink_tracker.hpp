@@ -97,6 +97,7 @@ class SinkTracker final : public SinkProgress {
   };
   struct Output {
     std::string path;
+    std::uint64_t birth_ns{0};
     std::uint64_t live{0};
     std::uint64_t stable{0};
     bool known{false};  // it has a stable length

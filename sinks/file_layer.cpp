@@ -1,10 +1,12 @@
 #include "sinks/file_layer.hpp"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <unistd.h>
 
 #include <condition_variable>
 #include <mutex>
+#include <string_view>
 
 namespace logpipe {
 
@@ -25,6 +27,22 @@ int FileLayer::stat(const char* path, struct ::stat& out) {
 }
 int FileLayer::fstat(int fd, struct ::stat& out) {
   return ::fstat(fd, &out);
+}
+std::uint64_t FileLayer::birth_ns(int fd) {
+  struct ::statx info {};
+  if (::statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &info) != 0 || (info.stx_mask & STATX_BTIME) == 0) return 0;
+  return static_cast<std::uint64_t>(info.stx_btime.tv_sec) * 1'000'000'000 + info.stx_btime.tv_nsec;
+}
+std::vector<FileLayer::Entry> FileLayer::list(const char* directory) {
+  std::vector<Entry> entries;
+  DIR* stream = ::opendir(directory);
+  if (!stream) return entries;
+  while (const dirent* entry = ::readdir(stream)) {
+    const std::string_view name = entry->d_name;
+    if (name != "." && name != "..") entries.push_back({std::string(name), entry->d_ino});
+  }
+  ::closedir(stream);
+  return entries;
 }
 std::chrono::steady_clock::time_point FileLayer::now() {
   return std::chrono::steady_clock::now();

@@ -5,7 +5,10 @@
 #include <sys/uio.h>
 
 #include <chrono>
+#include <cstdint>
 #include <stop_token>
+#include <string>
+#include <vector>
 
 namespace logpipe {
 
@@ -21,6 +24,14 @@ class FileLayer {
   virtual int sync_data(int fd);
   virtual int stat(const char* path, struct ::stat& out);
   virtual int fstat(int fd, struct ::stat& out);
+  /// When the file was made, nanoseconds since 1970; 0 where the system does not say (statx(2)).
+  virtual std::uint64_t birth_ns(int fd);
+  /// The entries of a directory, without `.` and `..`; empty when it cannot be read.
+  struct Entry {
+    std::string name;
+    std::uint64_t inode{0};
+  };
+  virtual std::vector<Entry> list(const char* directory);
   virtual std::chrono::steady_clock::time_point now();
   /// Waits; false when `stop` was requested before the time was over.
   virtual bool wait(std::chrono::milliseconds duration, const std::stop_token& stop);

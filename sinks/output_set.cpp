@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <system_error>
@@ -61,40 +62,77 @@ OutputSet::OutputSet(const std::string& name, Options options, SinkProgress& pro
   open_files_ = metrics->gauge({"logpipe_sink_open_files", "Output files that are open."}, sink_label(name));
 }
 
-Status OutputSet::cut_back(const OutputMark& mark) {
-  const int flags = O_WRONLY | O_CLOEXEC | O_NONBLOCK | (options_.follow_symlinks ? 0 : O_NOFOLLOW);
-  const int fd = layer_.open(mark.path.c_str(), flags, 0);
-  if (fd < 0) {
-    if (errno == ENOENT || errno == ENOTDIR || errno == ENXIO || errno == ELOOP) {
-      log::warn(component_, "an output of the last run is gone", {{"path", mark.path}});
-      return {};
-    }
-    return fail(Error::from_errno(errno, "open " + mark.path));
-  }
-  const OutputHandle handle(fd);
+bool OutputSet::is_marked(int fd, const OutputMark& mark, struct ::stat& info) {
+  if (layer_.fstat(fd, info) != 0 || !S_ISREG(info.st_mode)) return false;
+  if (info.st_dev != mark.device || info.st_ino != mark.inode) return false;
+  // Inodes are used again; a file of today is not the one of yesterday.
+  const std::uint64_t birth = mark.birth_ns == 0 ? 0 : layer_.birth_ns(fd);
+  return birth == 0 || birth == mark.birth_ns;
+}
+
+Result<int> OutputSet::find_marked(const OutputMark& mark, std::string& path) {
+  const int flags = O_WRONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
   struct ::stat info {};
-  if (layer_.fstat(fd, info) != 0) return fail(Error::from_errno(errno, "stat " + mark.path));
-  if (info.st_dev != mark.device || info.st_ino != mark.inode || !S_ISREG(info.st_mode)) {
-    log::info(component_, "an output of the last run has been replaced and is left alone", {{"path", mark.path}});
+  path = mark.path;
+  int fd = layer_.open(path.c_str(), flags | (options_.follow_symlinks ? 0 : O_NOFOLLOW), 0);
+  if (fd < 0 && errno != ENOENT && errno != ENOTDIR && errno != ENXIO && errno != ELOOP) {
+    return fail(Error::from_errno(errno, "open " + path));
+  }
+  if (fd >= 0 && is_marked(fd, mark, info)) return fd;
+  if (fd >= 0) ::close(fd);
+  const std::filesystem::path old(mark.path);
+  const std::string name = old.filename().string();
+  const std::string directory = old.has_parent_path() ? old.parent_path().string() : ".";
+  for (const FileLayer::Entry& entry : layer_.list(directory.c_str())) {
+    if (entry.inode != mark.inode || entry.name == name) continue;
+    // Without a birth time the inode alone is no proof; a name that begins like the old one is what rotation makes.
+    if (mark.birth_ns == 0 && !entry.name.starts_with(name)) continue;
+    path = directory + "/" + entry.name;
+    fd = layer_.open(path.c_str(), flags | O_NOFOLLOW, 0);
+    if (fd < 0) {
+      log::error(component_, "an output of the last run may have been renamed, and cannot be opened to be cut back",
+                 {{"path", path}, {"error", std::generic_category().message(errno)}});
+      continue;
+    }
+    if (is_marked(fd, mark, info)) return fd;
+    ::close(fd);
+  }
+  path = mark.path;
+  return -1;
+}
+
+Status OutputSet::cut_back(const OutputMark& mark) {
+  std::string path;
+  const Result<int> found = find_marked(mark, path);
+  if (!found) return fail(found.error());
+  if (*found < 0) {
+    log::warn(component_, "an output of the last run is gone; what it had got since the last checkpoint comes again",
+              {{"path", mark.path}});
     return {};
   }
-  const auto size = static_cast<std::uint64_t>(info.st_size);
+  const OutputHandle handle(*found);
+  struct ::stat info {};
+  if (layer_.fstat(*found, info) != 0) return fail(Error::from_errno(errno, "stat " + path));
+  return cut_to(mark, path, *found, static_cast<std::uint64_t>(info.st_size));
+}
+
+Status OutputSet::cut_to(const OutputMark& mark, const std::string& path, int fd, std::uint64_t size) {
   if (size < mark.length) {
     log::error(component_, "an output is shorter than what was committed: somebody else has changed it",
-               {{"path", mark.path}, {"committed", mark.length}, {"length", size}});
+               {{"path", path}, {"committed", mark.length}, {"length", size}});
     return {};
   }
   if (size > mark.length) {
     if (::flock(fd, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-      return fail(ErrorKind::io, "open " + mark.path + ": another sink or process is writing to this file");
+      return fail(ErrorKind::io, "open " + path + ": another sink or process is writing to this file");
     }
     if (layer_.truncate(fd, static_cast<off_t>(mark.length)) != 0) {
-      return fail(Error::from_errno(errno, "truncate " + mark.path));
+      return fail(Error::from_errno(errno, "truncate " + path));
     }
     ::flock(fd, LOCK_UN);
     cut_bytes_.add(size - mark.length);
     log::info(component_, "output cut back to what was committed",
-              {{"path", mark.path}, {"length", mark.length}, {"cut_bytes", size - mark.length}});
+              {{"path", path}, {"length", mark.length}, {"cut_bytes", size - mark.length}});
   }
   // Before it leaves the journal, or a power cut could bring back what was cut off, now or by a process that died here.
   if (options_.durable && layer_.sync_data(fd) != 0) return fail(Error::from_errno(errno, "sync " + mark.path));
@@ -140,6 +178,7 @@ OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
   out.path = path;
   out.device = info.st_dev;
   out.inode = info.st_ino;
+  out.birth_ns = layer_.birth_ns(fd);
   out.regular = S_ISREG(info.st_mode);
   out.path_checked = layer_.now();
   if (!out.regular) return {};

@@ -24,13 +24,14 @@ struct OutputFile {
   std::shared_ptr<const OutputHandle> handle;
   std::uint64_t device{0};
   std::uint64_t inode{0};
-  std::uint64_t length{0};  ///< as far as we know: where the next byte goes
-  bool regular{true};       ///< false: a device; it has no length and is never announced
-  bool announced{false};    ///< the journal knows it, and will have it cut back after a crash
+  std::uint64_t birth_ns{0};  ///< 0: not known
+  std::uint64_t length{0};    ///< as far as we know: where the next byte goes
+  bool regular{true};         ///< false: a device; it has no length and is never announced
+  bool announced{false};      ///< the journal knows it, and will have it cut back after a crash
   std::chrono::steady_clock::time_point path_checked{};
 
   int fd() const noexcept { return handle->fd(); }
-  OutputMark mark() const { return {path, device, inode, length, nullptr}; }
+  OutputMark mark() const { return {path, device, inode, length, nullptr, birth_ns}; }
 };
 
 /// Why a call failed, and whether waiting may help (no space, quota, I/O error, too many files).
@@ -63,7 +64,8 @@ class OutputSet {
   OutputSet(const std::string& name, Options options, SinkProgress& progress, MetricsRegistry* metrics,
             FileLayer& layer);
 
-  /// Cuts the outputs of the last process back to what it had committed; they are complete then and leave the journal.
+  /// Cuts the outputs of the last process back to what it had committed, also those that have been renamed within their
+  /// directory since; they are complete then and leave the journal.
   Status recover();
 
   /// What is about to be written comes from where it can be read again, or from a pipe: what a pipe gave must not be
@@ -97,6 +99,10 @@ class OutputSet {
   OutputTrouble check_frames(OutputFile& file);
   void sync_unannounced(const OutputFile& file);
   Status cut_back(const OutputMark& mark);
+  Status cut_to(const OutputMark& mark, const std::string& path, int fd, std::uint64_t size);
+  bool is_marked(int fd, const OutputMark& mark, struct ::stat& info);
+  /// Where the marked file is now: at its path or beside it. A descriptor, -1 when it is nowhere, or an error.
+  Result<int> find_marked(const OutputMark& mark, std::string& path);
   void unlock(const OutputFile& file) noexcept;
   void drop(List::iterator file);
 

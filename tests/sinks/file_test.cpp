@@ -32,7 +32,8 @@ std::unique_ptr<SinkRun> start(FileSinkOptions options, FakeProgress& progress,
 OutputMark mark_of(const std::string& path, std::uint64_t length) {
   struct ::stat info {};
   REQUIRE(::stat(path.c_str(), &info) == 0);
-  return {path, info.st_dev, info.st_ino, length, nullptr};
+  const OutputHandle handle(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  return {path, info.st_dev, info.st_ino, length, nullptr, FileLayer::system().birth_ns(handle.fd())};
 }
 
 Delivery parsed(SinkRun& run, BlockPool& pool, std::string_view lines) {
@@ -141,6 +142,73 @@ TEST_CASE("file sink: an output of the last run under another name is cut back t
   CHECK(run->finish().has_value());
   CHECK(content(before) == "12345");
   CHECK(progress.log() == Log{"retire before.log"});
+}
+
+TEST_CASE("file sink: an output that was renamed since is cut back under its new name") {
+  for (const char* name : {"out.log.1", "out-20260101.log", "zzz"}) {
+    for (const bool replaced : {false, true}) {
+      CAPTURE(name);
+      test::TempDir dir;
+      const std::string path = dir.file("out.log");
+      test::put(path, "committed\nwritten, not committed\ntorn li");
+      FakeProgress progress;
+      progress.from_last_run = {mark_of(path, 10)};
+      std::filesystem::rename(path, dir.file(name));
+      test::put(dir.file("other"), "of somebody else, and longer than what was committed");
+      if (replaced) test::put(path, "new file\n");
+      auto run = start(to(path), progress);
+      CHECK(run->send("again\n") == SendStatus::sent);
+      CHECK(run->finish().has_value());
+      CHECK(content(dir.file(name)) == "committed\n");
+      CHECK(content(path) == (replaced ? "new file\nagain\n" : "again\n"));
+      CHECK(content(dir.file("other")) == "of somebody else, and longer than what was committed");
+      CHECK(progress.log()[0] == "retire out.log");
+    }
+  }
+}
+
+TEST_CASE("file sink: two generations of one path are each cut where they were committed") {
+  test::TempDir dir;
+  const std::string path = dir.file("out.log");
+  test::put(dir.file("out.log.1"), "old, committed\nold, not committed\n");
+  test::put(path, "new, not committed\n");
+  FakeProgress progress;
+  progress.from_last_run = {mark_of(dir.file("out.log.1"), 15), mark_of(path, 0)};
+  progress.from_last_run[0].path = path;
+  auto run = start(to(path), progress);
+  CHECK(run->finish().has_value());
+  CHECK(content(dir.file("out.log.1")) == "old, committed\n");
+  CHECK(content(path).empty());
+}
+
+TEST_CASE("file sink: another file that has got the inode of an output is not cut") {
+  test::TempDir dir;
+  const std::string path = dir.file("out.log");
+  for (const char* name : {"out.log", "out.log.1", "other"}) {
+    test::put(dir.file(name), "of somebody else");
+    FakeProgress progress;
+    OutputMark mark = mark_of(dir.file(name), 3);
+    mark.path = path;
+    ++mark.birth_ns;
+    progress.from_last_run = {mark};
+    auto run = start(to(path), progress);
+    CHECK(run->finish().has_value());
+    CHECK(content(dir.file(name)) == "of somebody else");
+    CHECK(progress.log() == Log{"retire out.log"});
+  }
+  // Without birth times only a name as rotation makes it is believed.
+  test::put(dir.file("other"), "of somebody else");
+  test::put(dir.file("out.log.1"), "ours, not committed");
+  FakeProgress progress;
+  progress.from_last_run = {mark_of(dir.file("other"), 3), mark_of(dir.file("out.log.1"), 4)};
+  for (OutputMark& mark : progress.from_last_run) {
+    mark.path = path;
+    mark.birth_ns = 0;
+  }
+  auto run = start(to(path), progress);
+  CHECK(run->finish().has_value());
+  CHECK(content(dir.file("other")) == "of somebody else");
+  CHECK(content(dir.file("out.log.1")) == "ours");
 }
 
 TEST_CASE("file sink: leaves files alone that are not the ones it knew") {
