@@ -17,14 +17,19 @@ std::uint64_t delivered_until(const Segment& segment, std::size_t sink) noexcept
   return sink < until.size() ? until[sink] : 0;
 }
 
-void count(std::vector<Delivery::Discard>& discards, Reason reason, std::uint64_t bytes) {
+void count(std::vector<Delivery::Discard>& discards, Reason reason, std::uint64_t bytes, bool intentional = true) {
   for (Delivery::Discard& discard : discards) {
-    if (discard.reason == reason) {
+    if (discard.reason == reason && discard.intentional == intentional) {
       discard.amount += Amount{1, bytes};
       return;
     }
   }
-  discards.push_back({reason, true, {1, bytes}});
+  discards.push_back({reason, intentional, {1, bytes}});
+}
+
+bool is_ahead(std::size_t sink, const std::vector<Segment>& segments) noexcept {
+  return std::any_of(segments.begin(), segments.end(),
+                     [sink](const Segment& segment) { return segment.file_begin < delivered_until(segment, sink); });
 }
 
 Amount amount_of(std::span<const Event> events) noexcept {
@@ -77,6 +82,8 @@ Processed BlockWorker::operator()(BlockRef&& block) {
   heartbeat_.beat();
   Processed result;
   result.source = block->source;
+  batch_.keeps_removed = std::any_of(pipeline_.sinks.begin(), pipeline_.sinks.end(),
+                                     [&](std::size_t sink) { return is_ahead(sink, block->segments); });
   batch_.open(std::move(block));
   result.received = {batch_.received_events, batch_.received_bytes};
   if (batch_.block().topics) {
@@ -89,6 +96,7 @@ Processed BlockWorker::operator()(BlockRef&& block) {
   for (const Plan::StagePart& part : pipeline_.stages) part.stage->apply(batch_, run);
   result.remaining = amount_of(batch_.events);
   result.tallies = batch_.tallies;
+  put_aside_ = put_aside();
   result.deliveries.reserve(pipeline_.sinks.size());
   for (std::size_t i = 0; i < pipeline_.sinks.size(); ++i) deliver_to(i, result);
   result.publication = publisher_(batch_);
@@ -121,9 +129,7 @@ void BlockWorker::deliver_to(std::size_t output, Processed& result) {
   const std::size_t index = pipeline_.sinks[output];
   const Plan::SinkPart& sink = plan_.sinks[index];
   const std::vector<Segment>& segments = batch_.block().segments;
-  const bool ahead = std::any_of(segments.begin(), segments.end(), [index](const Segment& segment) {
-    return segment.file_begin < delivered_until(segment, index);
-  });
+  const bool ahead = is_ahead(index, segments);
   std::span<const Event> events = batch_.events;
   std::vector<Delivery::Discard> discards;
   if (ahead || sink.when) {
@@ -139,11 +145,35 @@ void BlockWorker::deliver_to(std::size_t output, Processed& result) {
     }
     events = selected_;
   }
+  const std::size_t first = result.deliveries.size();
   if (sink.queue.by_level) {
     deliver_by_level(sink, events, std::move(discards), output, result);
   } else {
     deliver(sink, events, std::move(discards), output, result);
   }
+  result.deliveries[first].put_aside = ahead ? put_aside_behind(index) : put_aside_;
+}
+
+BlockWorker::DiscardsRef BlockWorker::put_aside() const {
+  if (batch_.tallies.empty()) return nullptr;
+  auto discards = std::make_shared<std::vector<Delivery::Discard>>();
+  for (const Tally& tally : batch_.tallies) {
+    discards->push_back({tally.reason, tally.intentional, {tally.events, tally.bytes}});
+  }
+  return discards;
+}
+
+BlockWorker::DiscardsRef BlockWorker::put_aside_behind(std::size_t sink) const {
+  auto discards = std::make_shared<std::vector<Delivery::Discard>>();
+  for (const Removed& each : batch_.removed) {
+    if (batch_.file_offset(each.event) < delivered_until(batch_.segment_of(each.event), sink)) continue;
+    count(*discards, each.reason, each.event.source_bytes, each.intentional);
+  }
+  for (const Segment& segment : batch_.block().segments) {
+    if (segment.kind != SegmentKind::dropped || segment.file_begin < delivered_until(segment, sink)) continue;
+    count(*discards, Reason::oversize, segment.file_end - segment.file_begin);
+  }
+  return discards;
 }
 
 void BlockWorker::deliver(const Plan::SinkPart& sink, std::span<const Event> events,

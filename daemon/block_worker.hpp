@@ -36,8 +36,12 @@ class BlockWorker {
   Processed operator()(BlockRef&& block);
 
  private:
+  using DiscardsRef = std::shared_ptr<const std::vector<Delivery::Discard>>;
   void unsubscribed();
   void deliver_to(std::size_t output, Processed& result);
+  /// What was taken out of the batch before a sink, but for what lies before the sink's own position if it is ahead.
+  DiscardsRef put_aside() const;
+  DiscardsRef put_aside_behind(std::size_t sink) const;
   void deliver(const Plan::SinkPart& sink, std::span<const Event> events, std::vector<Delivery::Discard> discards,
                std::size_t output, Processed& result);
   void deliver_by_level(const Plan::SinkPart& sink, std::span<const Event> events,
@@ -52,6 +56,7 @@ class BlockWorker {
   const Context run_;
   Publisher publisher_;
   Batch batch_;
+  DiscardsRef put_aside_;        // of the batch
   LevelDetector detector_;       // for conditions on events no level stage has looked at
   std::vector<Event> selected_;  // scratch
   std::vector<char> matches_;    // scratch: by topic of the block

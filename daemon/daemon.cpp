@@ -139,6 +139,9 @@ class Daemon {
     process_metrics_.push_back(metrics_.counter_callback(
         {"logpipe_memory_blocked_seconds_total", "Time that sources waited for room in the memory budget."}, {},
         [this] { return blocks_.blocked_seconds(); }));
+    process_metrics_.push_back(
+        metrics_.gauge_callback({"logpipe_ledger_balanced", "1, or 0 when events are unaccounted for: a bug."}, {},
+                                [this] { return snapshot().balanced ? 1.0 : 0.0; }));
     process_metrics_.push_back(metrics_.counter_callback({"logpipe_checkpoint_commits_total", "Checkpoints written."},
                                                          {},
                                                          [this] { return static_cast<double>(store_->commits()); }));
@@ -329,6 +332,8 @@ class Daemon {
     MutexLock lock(mutex_);
     LedgerSnapshot all = past_;
     if (ledger_) all.add(ledger_->snapshot());
+    if (store_) all.lifetime = store_->lifetime();
+    for (const LedgerSnapshot::Lifetime& each : all.lifetime) all.balanced = all.balanced && each.sink.balanced;
     return all;
   }
 
@@ -400,7 +405,6 @@ class Daemon {
   ReloadBoard reloads_;
   std::atomic<std::uint64_t> reload_through_{0};  // the requests that the last reload to begin answers
   std::unique_ptr<CheckpointStore> store_;
-  std::vector<MetricCallback> process_metrics_;
   bool lost_in_flight_{false};  // main thread
 
   std::shared_ptr<Ledger> ledger_ LOGPIPE_GUARDED_BY(mutex_);
@@ -412,6 +416,7 @@ class Daemon {
   Generation generation_ LOGPIPE_GUARDED_BY(mutex_);                  // the one that runs
   std::optional<Settings> next_settings_ LOGPIPE_GUARDED_BY(mutex_);  // of a reload that goes on
 
+  std::vector<MetricCallback> process_metrics_;  // they look at the above until they are gone
   std::optional<TapServer> taps_;
   std::unique_ptr<AdminServer> admin_;  // last: it reads all of the above
 };

@@ -16,6 +16,7 @@
 #include "channel/result.hpp"
 #include "delivery/delivery.hpp"
 #include "event/block.hpp"
+#include "telemetry/ledger.hpp"
 
 namespace logpipe {
 
@@ -186,6 +187,8 @@ class CheckpointStore {
     std::uint64_t committed{0};
   };
   virtual std::vector<Position> positions() const = 0;
+  /// What the journal says each sink has had, by sink and pipeline. Empty without a state directory.
+  virtual std::vector<LedgerSnapshot::Lifetime> lifetime() const = 0;
   virtual std::uint64_t commits() const noexcept = 0;
   virtual std::uint64_t commit_failures() const noexcept = 0;
 };

@@ -256,6 +256,20 @@ std::vector<CheckpointStore::Position> JournalledCheckpoints::positions() const 
   return all;
 }
 
+std::vector<LedgerSnapshot::Lifetime> JournalledCheckpoints::lifetime() const {
+  const MutexLock guard(mutex_);
+  std::vector<LedgerSnapshot::Lifetime> all;
+  if (!journal_) return all;
+  for (const auto& [name, sink] : state_.sinks) {
+    for (const auto& [pipeline, totals] : sink.lifetime) {
+      all.push_back({pipeline, totals});
+      all.back().sink.name = name;
+      all.back().sink.balanced = totals.adds_up();
+    }
+  }
+  return all;
+}
+
 Resume JournalledCheckpoints::begin_file(const std::string& source, const std::string& path, const FileHead& head,
                                          std::uint64_t first_offset) {
   const std::uint64_t id = next_file_id_++;

@@ -40,6 +40,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   Status commit() override;
   std::optional<Error> output_failure() const override;
   std::vector<Position> positions() const override;
+  std::vector<LedgerSnapshot::Lifetime> lifetime() const override;
   std::uint64_t commits() const noexcept override { return commits_.load(std::memory_order_relaxed); }
   std::uint64_t commit_failures() const noexcept override { return failures_.load(std::memory_order_relaxed); }
 

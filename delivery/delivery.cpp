@@ -18,6 +18,7 @@ Delivery::Delivery(Delivery&& other) noexcept
       admitted(std::exchange(other.admitted, {})),
       delivered(std::exchange(other.delivered, {})),
       discards(std::exchange(other.discards, {})),
+      put_aside(std::move(other.put_aside)),
       read_at(other.read_at),
       pipeline(other.pipeline),
       lane(other.lane),
@@ -37,6 +38,7 @@ Delivery& Delivery::operator=(Delivery&& other) noexcept {
   admitted = std::exchange(other.admitted, {});
   delivered = std::exchange(other.delivered, {});
   discards = std::exchange(other.discards, {});
+  put_aside = std::move(other.put_aside);
   read_at = other.read_at;
   pipeline = other.pipeline;
   lane = other.lane;

@@ -57,6 +57,9 @@ class Delivery {
   Amount admitted;                ///< events the stages let through, in source bytes
   Amount delivered;               ///< those of them that are in `encoded`
   std::vector<Discard> discards;  ///< the others; admitted = delivered + discards
+  /// What the stages took out of the batch before; shared by its deliveries, null when nothing. For the lifetime
+  /// ledger.
+  std::shared_ptr<const std::vector<Discard>> put_aside;
   std::chrono::steady_clock::time_point read_at{};
   std::uint32_t pipeline{0};  ///< which pipeline of the process it comes from: whose ledger it is entered in
   std::uint32_t lane{0};      ///< of a queue with priorities; 0 overtakes the others

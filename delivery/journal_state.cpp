@@ -46,6 +46,46 @@ Position take_position(ByteReader& in) {
   return position;
 }
 
+void put_amount(std::string& out, const Amount& amount) {
+  put(out, amount.events);
+  put(out, amount.bytes);
+}
+
+Amount take_amount(ByteReader& in) {
+  Amount amount;
+  amount.events = in.take<std::uint64_t>();
+  amount.bytes = in.take<std::uint64_t>();
+  return amount;
+}
+
+void put_amounts(std::string& out, const Amounts& amounts) {
+  put(out, count_of(amounts.size()));
+  for (const auto& [reason, amount] : amounts) {
+    put_text(out, reason);
+    put_amount(out, amount);
+  }
+}
+
+Amounts take_amounts(ByteReader& in) {
+  Amounts amounts;
+  for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    std::string reason(in.take_text());
+    amounts[std::move(reason)] = take_amount(in);
+  }
+  return amounts;
+}
+
+LedgerSnapshot::Lifetime take_lifetime(ByteReader& in) {
+  LedgerSnapshot::Lifetime lifetime;
+  lifetime.pipeline = in.take_text();
+  lifetime.sink.received = take_amount(in);
+  lifetime.sink.delivered = take_amount(in);
+  lifetime.sink.discarded = take_amounts(in);
+  lifetime.sink.failed = take_amounts(in);
+  lifetime.sink.dead_lettered = take_amounts(in);
+  return lifetime;
+}
+
 FileRecord take_file(ByteReader& in) {
   FileRecord record;
   record.id = in.take<std::uint64_t>();
@@ -76,6 +116,10 @@ SinkRecord take_sink(ByteReader& in) {
     record.outputs.emplace_back(key, std::move(output));
   }
   for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) record.retired.push_back(take_key(in));
+  for (auto left = in.take<std::uint32_t>(); left > 0 && in.ok(); --left) {
+    record.lifetime.push_back(take_lifetime(in));
+    record.lifetime.back().sink.name = record.sink;
+  }
   return record;
 }
 
@@ -107,6 +151,7 @@ void State::apply(const SinkRecord& record) {
   for (const auto& [id, position] : record.positions) sink.positions[id] = position;
   for (const auto& [key, output] : record.outputs) sink.outputs[key] = output;
   for (const OutputKey& key : record.retired) sink.outputs.erase(key);
+  for (const auto& [pipeline, totals] : record.lifetime) sink.lifetime[pipeline] = totals;
 }
 
 void State::apply(const ForgottenRecord& record) {
@@ -139,6 +184,15 @@ std::string encode(const SinkRecord& record) {
   for (const auto& [key, output] : record.outputs) put_output(out, key, output);
   put(out, count_of(record.retired.size()));
   for (const OutputKey& key : record.retired) put_key(out, key);
+  put(out, count_of(record.lifetime.size()));
+  for (const auto& [pipeline, totals] : record.lifetime) {
+    put_text(out, pipeline);
+    put_amount(out, totals.received);
+    put_amount(out, totals.delivered);
+    put_amounts(out, totals.discarded);
+    put_amounts(out, totals.failed);
+    put_amounts(out, totals.dead_lettered);
+  }
   return out;
 }
 
@@ -160,6 +214,7 @@ std::string encode(const State& state) {
     record.sink = name;
     record.positions.assign(sink.positions.begin(), sink.positions.end());
     record.outputs.assign(sink.outputs.begin(), sink.outputs.end());
+    for (const auto& [pipeline, totals] : sink.lifetime) record.lifetime.push_back({pipeline, totals});
     put_text(out, encode(record));
   }
   return out;

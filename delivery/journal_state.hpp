@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "delivery/checkpoint.hpp"
+#include "telemetry/ledger.hpp"
 
 /// What the journal says, as plain values, and its records as bytes. The layout is in docs/adr/0002-journal-format.md.
 namespace logpipe::journal {
@@ -50,7 +51,10 @@ struct SinkRecord {
   std::vector<std::pair<std::uint64_t, Position>> positions;  ///< by file id
   std::vector<std::pair<OutputKey, Output>> outputs;
   std::vector<OutputKey> retired;
-  [[nodiscard]] bool empty() const noexcept { return positions.empty() && outputs.empty() && retired.empty(); }
+  std::vector<LedgerSnapshot::Lifetime> lifetime;  ///< by pipeline; replaces what was known of it
+  [[nodiscard]] bool empty() const noexcept {
+    return positions.empty() && outputs.empty() && retired.empty() && lifetime.empty();
+  }
 };
 /// Files whose ids will not appear again.
 struct ForgottenRecord {
@@ -60,6 +64,7 @@ struct ForgottenRecord {
 struct SinkState {
   std::map<std::uint64_t, Position> positions;  ///< by file id
   std::map<OutputKey, Output> outputs;
+  std::map<std::string, LedgerSnapshot::Sink> lifetime;  ///< by pipeline
   friend bool operator==(const SinkState&, const SinkState&) = default;
 };
 /// Everything a journal holds. Replaying its records and committing them go through the same `apply`.

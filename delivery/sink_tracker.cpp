@@ -1,6 +1,7 @@
 #include "delivery/sink_tracker.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "telemetry/ledger.hpp"
 #include "telemetry/log.hpp"
@@ -23,8 +24,11 @@ SinkTracker::SinkTracker(ProgressOwner& owner, std::string name, const journal::
 
 void SinkTracker::load(const journal::SinkState* committed) {
   outputs_.clear();
+  lifetime_.clear();
+  lifetime_dirty_ = false;
   for (auto& [id, file] : files_) file.stable = {file.first, {}};
   if (!committed) return;
+  lifetime_ = committed->lifetime;
   for (const auto& [id, position] : committed->positions) {
     File& file = files_[id];
     file.stable = position;
@@ -54,6 +58,7 @@ void SinkTracker::complete_together(std::span<const Delivery> deliveries, std::s
     }
     for (const OutputMark& mark : outputs) enter(mark);
     news = settle();
+    for (const Delivery& delivery : deliveries) enter_lifetime(delivery);
   }
   if (overflow) report_overflow();
   for (const Delivery& delivery : deliveries) {
@@ -203,6 +208,7 @@ void SinkTracker::begin_run(const journal::SinkState* committed) {
   }
   gaps_ = 0;
   parts_.clear();
+  unsettled_.clear();
   for (auto& [id, file] : files_) {
     file.live.reset(file.stable.offset, file.stable.witness);
     file.moved = false;
@@ -285,6 +291,9 @@ SinkTracker::Step SinkTracker::collect() {
     if (output.sync) step.syncs.push_back(output.sync);
   }
   dirty_outputs_.clear();
+  if (std::exchange(lifetime_dirty_, false)) {
+    for (const auto& [pipeline, totals] : lifetime_) step.record.lifetime.push_back({pipeline, totals});
+  }
   return step;
 }
 
@@ -323,6 +332,7 @@ void SinkTracker::accepted(const Step& step) {
 
 void SinkTracker::rejected(const Step& step) {
   const MutexLock lock(mutex_);
+  lifetime_dirty_ = lifetime_dirty_ || !step.record.lifetime.empty();
   for (const auto& [id, position] : step.record.positions) {
     const auto found = files_.find(id);
     if (found != files_.end()) dirty_file(id, found->second);
@@ -371,8 +381,38 @@ void SinkTracker::opened(const OutputKey& key, const OutputMark& mark, const std
   writes_outputs_ = true;
 }
 
+bool SinkTracker::without_gaps() const {
+  return !writes_outputs_ || (gaps_ == 0 && parts_.empty());
+}
+
+// Behind settle(), whose answer says whether the amounts belong to the stable positions already.
+void SinkTracker::enter_lifetime(const Delivery& delivery) {
+  const SinkAccount* account = delivery.pipeline < accounts_.size() ? accounts_[delivery.pipeline] : nullptr;
+  if (account == nullptr) return;
+  const std::string& pipeline = account->pipeline().name();
+  LedgerSnapshot::Sink& totals = (without_gaps() ? lifetime_ : unsettled_)[pipeline];
+  const auto put = [&totals](const Delivery::Discard& discard) {
+    Amounts& amounts = discard.intentional ? totals.discarded : totals.failed;
+    const std::string_view reason = reason_name(discard.reason);
+    const auto known = amounts.find(reason);
+    (known != amounts.end() ? known->second : amounts[std::string(reason)]) += discard.amount;
+    totals.received += discard.amount;
+  };
+  for (const Delivery::Discard& discard : delivery.discards) {
+    if (discard.reason != Reason::already_delivered) put(discard);  // that was counted when it was delivered
+  }
+  totals.received += delivery.delivered;
+  totals.delivered += delivery.delivered;
+  if (delivery.put_aside) {
+    for (const Delivery::Discard& discard : *delivery.put_aside) put(discard);
+  }
+  lifetime_dirty_ = true;
+}
+
 bool SinkTracker::settle() {
-  if (writes_outputs_ && (gaps_ != 0 || !parts_.empty())) return false;
+  if (!without_gaps()) return false;
+  for (const auto& [pipeline, totals] : unsettled_) lifetime_[pipeline].add(totals);
+  unsettled_.clear();
   const bool news = !moved_files_.empty() || !moved_outputs_.empty();
   for (const std::uint64_t id : moved_files_) {
     File& file = files_.at(id);

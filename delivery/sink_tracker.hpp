@@ -119,6 +119,9 @@ class SinkTracker final : public SinkProgress {
   bool advance(std::span<const SourceRange> ranges) LOGPIPE_REQUIRES(mutex_);
   void report_overflow() const;
   bool settle() LOGPIPE_REQUIRES(mutex_);
+  /// Nothing is settled that the positions do not cover.
+  bool without_gaps() const LOGPIPE_REQUIRES(mutex_);
+  void enter_lifetime(const Delivery& delivery) LOGPIPE_REQUIRES(mutex_);
   void touch(const journal::OutputKey& key, Output& output) LOGPIPE_REQUIRES(mutex_);
   void dirty_file(std::uint64_t id, File& file) LOGPIPE_REQUIRES(mutex_);
   void dirty_output(const journal::OutputKey& key, Output& output) LOGPIPE_REQUIRES(mutex_);
@@ -142,6 +145,10 @@ class SinkTracker final : public SinkProgress {
   bool writes_outputs_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool held_ LOGPIPE_GUARDED_BY(mutex_){false};
   std::vector<SinkAccount*> accounts_ LOGPIPE_GUARDED_BY(mutex_);  // by pipeline
+  // The lifetime ledger, as of the same moment as the stable positions.
+  std::map<std::string, LedgerSnapshot::Sink> lifetime_ LOGPIPE_GUARDED_BY(mutex_);   // by pipeline
+  std::map<std::string, LedgerSnapshot::Sink> unsettled_ LOGPIPE_GUARDED_BY(mutex_);  // since that moment
+  bool lifetime_dirty_ LOGPIPE_GUARDED_BY(mutex_){false};
 };
 
 }  // namespace logpipe::detail

@@ -149,6 +149,7 @@ void Batch::forget() noexcept {
   clear_bounded(edits, edits.size());
   clear_bounded(fields, fields.size());
   clear_bounded(routed, routed.size());
+  clear_bounded(removed, removed.size());
   tallies.clear();
   arena.reset();
   tape_->clear();

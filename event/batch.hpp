@@ -88,6 +88,13 @@ struct Routed {
   const TopicTemplate* topic{nullptr};  ///< the stage's, which outlives the batch's work
 };
 
+/// An event that was taken out, and why.
+struct Removed {
+  Event event;
+  Reason reason;
+  bool intentional;
+};
+
 /// What a stage put aside, counted per batch.
 struct Tally {
   Reason reason;
@@ -148,6 +155,7 @@ class Batch {
         ++kept;
       } else {
         count(component, *reason, intentional, events[i].source_bytes);
+        if (keeps_removed) removed.push_back({events[i], *reason, intentional});
       }
     }
     events.resize(kept);
@@ -158,6 +166,10 @@ class Batch {
   std::vector<Edit> edits;
   std::vector<FieldRef> fields;
   std::vector<Tally> tallies;
+  /// What retain() took out, where `keeps_removed` is set before the block is opened: whoever needs to know its
+  /// positions.
+  std::vector<Removed> removed;
+  bool keeps_removed{false};
   std::vector<Routed> routed;  ///< ascending by offset; counted in `tallies` like everything that is put aside
   Arena arena;
   /// What the block held when it was opened, before any stage: the "received" of the ledger.

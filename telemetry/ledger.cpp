@@ -111,10 +111,8 @@ LedgerSnapshot::Pipeline PipelineAccount::snapshot() const {
     add_all(sink.failed, account->failed_);
     sink.dead_lettered = account->dead_lettered_;
     sink.in_flight = (received_ - passed_) + (account->admitted_ - account->completed_);
-    const Amount outcomes = sink.delivered + total(sink.discarded) + total(sink.failed) + total(sink.dead_lettered);
     // The subtractions wrap: twice too much on both sides must not look even.
-    sink.balanced = passed_.within(received_) && account->completed_.within(account->admitted_) &&
-                    received_ == outcomes + sink.in_flight;
+    sink.balanced = passed_.within(received_) && account->completed_.within(account->admitted_) && sink.adds_up();
     pipeline.sinks.push_back(std::move(sink));
   }
   return pipeline;
@@ -219,6 +217,20 @@ Amount LedgerSnapshot::in_flight() const noexcept {
   return sum;
 }
 
+bool LedgerSnapshot::Sink::adds_up() const noexcept {
+  return received == delivered + total(discarded) + total(failed) + total(dead_lettered) + in_flight;
+}
+
+void LedgerSnapshot::Sink::add(const Sink& other) {
+  received += other.received;
+  delivered += other.delivered;
+  add_all(discarded, other.discarded);
+  add_all(failed, other.failed);
+  add_all(dead_lettered, other.dead_lettered);
+  in_flight += other.in_flight;
+  balanced = balanced && other.balanced;
+}
+
 void LedgerSnapshot::add(const LedgerSnapshot& other) {
   balanced = balanced && other.balanced;
   for (const Pipeline& theirs : other.pipelines) {
@@ -231,14 +243,7 @@ void LedgerSnapshot::add(const LedgerSnapshot& other) {
       add_all(stage.failed, their_stage.failed);
     }
     for (const Sink& their_sink : theirs.sinks) {
-      Sink& sink = by_name(pipeline.sinks, &Sink::name, their_sink.name);
-      sink.received += their_sink.received;
-      sink.delivered += their_sink.delivered;
-      add_all(sink.discarded, their_sink.discarded);
-      add_all(sink.failed, their_sink.failed);
-      add_all(sink.dead_lettered, their_sink.dead_lettered);
-      sink.in_flight += their_sink.in_flight;
-      sink.balanced = sink.balanced && their_sink.balanced;
+      by_name(pipeline.sinks, &Sink::name, their_sink.name).add(their_sink);
     }
   }
 }

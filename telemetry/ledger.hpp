@@ -55,6 +55,16 @@ struct LedgerSnapshot {
     Amounts dead_lettered;
     Amount in_flight;  ///< counted by batches, not derived from the others
     bool balanced{true};
+    friend bool operator==(const Sink&, const Sink&) = default;
+    /// received = delivered + discarded + failed + dead_lettered + in_flight.
+    [[nodiscard]] bool adds_up() const noexcept;
+    void add(const Sink& other);
+  };
+  /// What a sink has had from a pipeline since its state directory was made, as of its last checkpoint: over restarts,
+  /// crashes and reloads. Each event counts once however often it was read, and nothing of it is in flight.
+  struct Lifetime {
+    std::string pipeline;
+    Sink sink;
   };
   struct Pipeline {
     std::string name;
@@ -65,6 +75,7 @@ struct LedgerSnapshot {
   };
   bool balanced{true};  ///< every sink is
   std::vector<Pipeline> pipelines;
+  std::vector<Lifetime> lifetime;  ///< empty without a state directory
 
   /// What is in flight in any pipeline for any sink; nothing after a complete drain.
   [[nodiscard]] Amount in_flight() const noexcept;
@@ -74,7 +85,8 @@ struct LedgerSnapshot {
   /// {"balanced":true,"pipelines":[{"name":"main","received":A,"sources":[{"name":"app","received":A}],
   ///  "stages":[{"component":"level","discarded":{"level":A},"failed":{}}],
   ///  "sinks":[{"name":"out","received":A,"delivered":A,"discarded":{"level":A},"failed":{},"dead_lettered":{},
-  ///   "in_flight":A,"balanced":true}]}]}
+  ///   "in_flight":A,"balanced":true}]}],"lifetime":[{"pipeline":"main","sink":{"name":"out",…}}]}, without `lifetime`
+  /// where there is none.
   [[nodiscard]] std::string to_json() const;
   /// A few lines for a terminal.
   [[nodiscard]] std::string to_table() const;
@@ -112,6 +124,7 @@ class PipelineAccount {
 
   /// Nothing is in flight.
   [[nodiscard]] bool settled() const;
+  const std::string& name() const noexcept { return name_; }
   [[nodiscard]] LedgerSnapshot::Pipeline snapshot() const;
 
  private:
@@ -136,6 +149,7 @@ class PipelineAccount {
 class SinkAccount {
  public:
   explicit SinkAccount(PipelineAccount& pipeline) noexcept : pipeline_(pipeline) {}
+  const PipelineAccount& pipeline() const noexcept { return pipeline_; }
   SinkAccount(const SinkAccount&) = delete;
   SinkAccount& operator=(const SinkAccount&) = delete;
 

@@ -150,6 +150,16 @@ std::string LedgerSnapshot::to_json() const {
   append_balanced(out, balanced);
   out += ",\"pipelines\":";
   append_list(out, pipelines, append_pipeline);
+  if (!lifetime.empty()) {
+    out += ",\"lifetime\":";
+    append_list(out, lifetime, [](std::string& text, const Lifetime& each) {
+      text += "{\"pipeline\":";
+      append_json_string(text, each.pipeline);
+      text += ",\"sink\":";
+      append_sink(text, each.sink);
+      text += '}';
+    });
+  }
   out += "}\n";
   return out;
 }
