@@ -45,6 +45,7 @@ class EventCutter::Cut {
   /// The line's bytes as a rule sees them.
   std::string_view text(const Line& line) const noexcept {
     std::string_view text = bytes(line.begin, line.begin + line.body());
+    if (LineCutter::has_mark(offset_ + line.begin, text)) text.remove_prefix(LineCutter::kByteOrderMark.size());
     if (text.ends_with('\r')) text.remove_suffix(1);
     return text;
   }
@@ -52,6 +53,13 @@ class EventCutter::Cut {
   /// Notes that `[begin, at)` is an event.
   void end_event() {
     if (at == begin) return;
+    const std::size_t mark = LineCutter::kByteOrderMark.size();
+    if (at > mark && LineCutter::has_mark(offset_ + begin, bytes(begin, at))) {
+      std::memmove(outbox_.block()->end(), data_ + mark, at - mark);
+      outbox_.append(file_, 0, at, at - mark, SegmentKind::joined);
+      begin = appended_ = at;
+      return;
+    }
     Block& block = *outbox_.block();
     block.event_begins.push_back(static_cast<std::uint32_t>(block.size() + (begin - appended_)));
     begin = at;

@@ -19,6 +19,9 @@ void append_moved(Outbox& outbox, const SourceFileRef& file, std::uint64_t offse
 
 std::size_t LineCutter::take_lines(Outbox& outbox, const SourceFileRef& file, std::uint64_t offset, std::size_t length,
                                    bool& continues) {
+  if (offset == 0 && has_mark(offset, {outbox.block()->end(), length})) {
+    if (const std::size_t taken = take_marked(outbox, file, length, continues); taken > 0) return taken;
+  }
   if (length > limit_.bytes) return take_bounded(outbox, file, offset, length, continues);
   const char* begin = outbox.block()->end();
   const auto* last = static_cast<const char*>(memrchr(begin, '\n', length));
@@ -27,6 +30,20 @@ std::size_t LineCutter::take_lines(Outbox& outbox, const SourceFileRef& file, st
   outbox.append(file, offset, offset + taken, taken, SegmentKind::lines);
   continues = false;
   return taken;
+}
+
+/// Takes the first line of a file without its byte order mark, and what follows it. 0: it has no end yet, or is too
+/// long for such care.
+std::size_t LineCutter::take_marked(Outbox& outbox, const SourceFileRef& file, std::size_t length, bool& continues) {
+  char* data = outbox.block()->end();
+  const auto* feed = static_cast<const char*>(std::memchr(data, '\n', length));
+  if (feed == nullptr) return 0;
+  const auto line = static_cast<std::size_t>(feed + 1 - data);
+  if (line - 1 > limit_.bytes) return 0;
+  const std::size_t mark = kByteOrderMark.size();
+  append_moved(outbox, file, 0, data + mark, line - mark, line, SegmentKind::joined);
+  std::memmove(outbox.block()->end(), data + line, length - line);
+  return line + (length == line ? 0 : take_lines(outbox, file, line, length - line, continues));
 }
 
 std::size_t LineCutter::take_bounded(Outbox& outbox, const SourceFileRef& file, std::uint64_t offset,

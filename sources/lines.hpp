@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <utility>
 
 #include "event/block.hpp"
@@ -27,10 +28,17 @@ class LineCutter {
   std::size_t take_lines(Outbox& outbox, const SourceFileRef& file, std::uint64_t offset, std::size_t length,
                          bool& continues);
 
+  /// The byte order mark that a file of UTF-8 may begin with; it is no part of its first line.
+  static constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
+  static bool has_mark(std::uint64_t offset, std::string_view bytes) noexcept {
+    return offset == 0 && bytes.starts_with(kByteOrderMark);
+  }
+
   /// Counts a line that its source found to be too long by itself.
   void count_oversize() noexcept { oversize_lines_.add(); }
 
  private:
+  std::size_t take_marked(Outbox& outbox, const SourceFileRef& file, std::size_t length, bool& continues);
   std::size_t take_bounded(Outbox& outbox, const SourceFileRef& file, std::uint64_t offset, std::size_t length,
                            bool& continues);
 

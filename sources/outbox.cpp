@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 namespace logpipe {
 
@@ -25,6 +26,26 @@ Block* Outbox::room(std::size_t need, std::size_t expected) {
 
 void Outbox::append(const SourceFileRef& file, std::uint64_t file_begin, std::uint64_t file_end, std::size_t bytes,
                     SegmentKind kind) {
+  if (kind == SegmentKind::lines) {
+    std::vector<std::uint64_t> parts;
+    for (const std::uint64_t until : file->delivered_until) {
+      if (until <= file_begin || until >= file_end) continue;
+      if (block_->end()[until - file_begin - 1] != '\n') parts.push_back(until);
+    }
+    std::sort(parts.begin(), parts.end());
+    for (const std::uint64_t until : parts) {
+      if (until == file_begin) continue;
+      const auto length = static_cast<std::size_t>(until - file_begin);
+      add_segment(file, file_begin, until, length, kind);
+      file_begin = until;
+      bytes -= length;
+    }
+  }
+  add_segment(file, file_begin, file_end, bytes, kind);
+}
+
+void Outbox::add_segment(const SourceFileRef& file, std::uint64_t file_begin, std::uint64_t file_end, std::size_t bytes,
+                         SegmentKind kind) {
   Block& block = *block_;
   if (block.segments.empty()) {
     block.source = source_;

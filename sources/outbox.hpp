@@ -35,6 +35,8 @@ class Outbox {
   Block* block() noexcept { return block_.get(); }
 
   /// Makes the `bytes` bytes behind the block's end a segment, joined to the last one where they continue it.
+  /// Where a sink had settled the file up to the middle of a line, `lines` are parted there: it had that part as an
+  /// event, and must get the rest as one.
   void append(const SourceFileRef& file, std::uint64_t file_begin, std::uint64_t file_end, std::size_t bytes,
               SegmentKind kind);
 
@@ -60,6 +62,8 @@ class Outbox {
   Heartbeat& heartbeat() noexcept { return heartbeat_; }
 
  private:
+  void add_segment(const SourceFileRef& file, std::uint64_t file_begin, std::uint64_t file_end, std::size_t bytes,
+                   SegmentKind kind);
   Sender<BlockRef> sender_;
   BlockPool& pool_;
   const RunContext& ctx_;

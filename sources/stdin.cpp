@@ -275,7 +275,13 @@ void StreamReading::finish() {
     position_ += take_whole(partial_, Follows::no_byte);
     partial_ = 0;
   } else if (partial_ > 0) {
-    outbox_.append(file_, position_, position_ + partial_, partial_, SegmentKind::lines);
+    char* const data = outbox_.block()->end();
+    const bool marked =
+        LineCutter::has_mark(position_, {data, partial_}) && partial_ > LineCutter::kByteOrderMark.size();
+    const std::size_t mark = marked ? LineCutter::kByteOrderMark.size() : 0;
+    if (marked) std::memmove(data, data + mark, partial_ - mark);
+    outbox_.append(file_, position_, position_ + partial_, partial_ - mark,
+                   marked ? SegmentKind::joined : SegmentKind::lines);
     position_ += partial_;
     partial_ = 0;
   }

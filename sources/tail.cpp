@@ -175,8 +175,14 @@ Tail::Turn Tail::take_line(Outbox& outbox, std::uint64_t end, bool terminated) {
   if (kept > 0) {
     if (const Turn turn = read_fully(block->end(), kept, position_); turn != Turn::more) return turn;
   }
-  outbox.append(file(), position_, end, kept, kind);
   if (kind != SegmentKind::lines) tools_.lines.count_oversize();
+  const std::size_t mark = LineCutter::kByteOrderMark.size();
+  if (kept > mark && kind == SegmentKind::lines && LineCutter::has_mark(position_, {block->end(), kept})) {
+    kept -= mark;
+    std::memmove(block->end(), block->end() + mark, kept);
+    kind = SegmentKind::joined;
+  }
+  outbox.append(file(), position_, end, kept, kind);
   position_ = searched_ = end;
   continues_ = false;
   if (kind == SegmentKind::lines) {
