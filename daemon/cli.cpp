@@ -22,6 +22,7 @@
 #include "daemon/reload_client.hpp"
 #include "daemon/settings.hpp"
 #include "daemon/tap_client.hpp"
+#include "daemon/verify.hpp"
 #include "daemon/version.hpp"
 #include "telemetry/log.hpp"
 
@@ -42,6 +43,9 @@ struct Arguments {
   std::string diagnostics_format{"text"};
   TapWords tap;
   AdminAddress admin;
+  VerifyOptions verify;
+  std::string verify_memory;
+  bool json{false};
 };
 
 bool color_wanted(const std::string& choice, int fd) {
@@ -173,6 +177,46 @@ int tap(Arguments arguments) {
   return run_tap(arguments.admin, arguments.tap);
 }
 
+int verify_files(Arguments arguments) {
+  if (!arguments.verify_memory.empty()) {
+    const auto memory = config::parse_bytes(arguments.verify_memory);
+    if (!memory || memory->value < 1024 * 1024) {
+      std::fprintf(stderr, "logpipe: verify: --memory: expected a size of at least 1MiB, got \"%s\"\n",
+                   arguments.verify_memory.c_str());
+      return kExitUsage;
+    }
+    arguments.verify.memory = memory->value;
+  }
+  const auto report = verify(arguments.verify);
+  if (!report) {
+    std::fprintf(stderr, "logpipe: verify: %s\n", report.error().message.c_str());
+    return report.error().kind == ErrorKind::invalid ? kExitUsage : kExitIo;
+  }
+  const std::string text =
+      arguments.json ? verify_json(*report, arguments.verify) : verify_text(*report, arguments.verify);
+  std::fputs(text.c_str(), stdout);
+  return report->equal(arguments.verify) ? kExitDone : kExitOther;
+}
+
+void add_verify_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("--source", arguments.verify.sources, "Files that were read: paths or patterns; may be repeated")
+      ->type_name("GLOB")
+      ->required();
+  app.add_option("--sink", arguments.verify.sinks, "Files that were written; .gz and .zst are read as what they hold")
+      ->type_name("GLOB")
+      ->required();
+  app.add_option("--key", arguments.verify.key,
+                 "Where a line's sequence number is: `.seq` for a field of JSON, or a regular expression with a group, "
+                 "'seq=(\\d+)'. Without it whole lines are compared")
+      ->type_name("FIELD|REGEX");
+  app.add_option("--per", arguments.verify.per, "One sequence for each value of this, `.host` for example")
+      ->type_name("FIELD|REGEX");
+  app.add_flag("--allow-filtered", arguments.verify.allow_filtered, "Lines may be missing: the pipeline filters");
+  app.add_flag("--json", arguments.json, "Print one JSON object");
+  app.add_option("--memory", arguments.verify_memory, "What may be held in memory (default: 256MiB)")
+      ->type_name("SIZE");
+}
+
 void add_config_option(CLI::App& app, Arguments& arguments, bool required) {
   CLI::Option* option =
       app.add_option("-c,--config", arguments.config, "Configuration file; several are merged; `-` is stdin")
@@ -246,9 +290,10 @@ void add_tap_options(CLI::App& app, Arguments& arguments) {
 /// The closest of our flags and commands to what could not be understood.
 std::string suggestion(const std::vector<std::string>& unknown) {
   static const std::vector<std::string_view> known{
-      "--config", "--once",  "--ledger", "--log-level", "--log-format", "--color",   "--quiet",  "--verbose",
-      "--parse",  "--level", "--set",    "--output",    "--help",       "--version", "--format", "run",
-      "validate", "tap",     "reload",   "--socket",    "--listen",     "--where",   "--replay", "--since"};
+      "--config", "--once",   "--ledger", "--log-level", "--log-format", "--color",         "--quiet",  "--verbose",
+      "--parse",  "--level",  "--set",    "--output",    "--help",       "--version",       "--format", "run",
+      "validate", "tap",      "reload",   "--socket",    "--listen",     "--where",         "--replay", "--since",
+      "verify",   "--source", "--sink",   "--key",       "--per",        "--allow-filtered"};
   for (const std::string& word : unknown) {
     const auto best = config::suggest(word.substr(0, word.find('=')), known);
     if (!best.empty()) return "did you mean " + std::string(best) + "?";
@@ -280,6 +325,8 @@ int run_command_line(int argc, char** argv) try {
   add_daemon_options(*reload_command, arguments);
   CLI::App* tap_command = app.add_subcommand("tap", "Watch events of a running daemon go by");
   add_tap_options(*tap_command, arguments);
+  CLI::App* verify_command = app.add_subcommand("verify", "Compare what was read with what was written");
+  add_verify_options(*verify_command, arguments);
 
   try {
     app.parse(argc, argv);
@@ -304,6 +351,7 @@ int run_command_line(int argc, char** argv) try {
   if (validate_command->parsed()) return validate(arguments);
   if (reload_command->parsed()) return reload(arguments);
   if (tap_command->parsed()) return tap(arguments);
+  if (verify_command->parsed()) return verify_files(arguments);
   return run(arguments, app);
 } catch (const std::exception& error) {
   std::fprintf(stderr, "logpipe: %s\n", error.what());
