@@ -124,6 +124,7 @@ class FakeStore : public CheckpointStore {
   Status run(const Context&) override { return {}; }
   Status commit() override { return {}; }
   std::vector<Position> positions() const override { return {}; }
+  std::vector<LedgerSnapshot::Lifetime> lifetime() const override { return {}; }
   std::uint64_t commits() const noexcept override { return 0; }
   std::uint64_t commit_failures() const noexcept override { return 0; }
 
