@@ -16,12 +16,14 @@
 #include "config/environment.hpp"
 #include "config/load.hpp"
 #include "config/suggest.hpp"
+#include "config/units.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/exit_status.hpp"
 #include "daemon/filter_config.hpp"
 #include "daemon/reload_client.hpp"
 #include "daemon/settings.hpp"
 #include "daemon/tap_client.hpp"
+#include "daemon/torture.hpp"
 #include "daemon/verify.hpp"
 #include "daemon/version.hpp"
 #include "telemetry/log.hpp"
@@ -46,6 +48,8 @@ struct Arguments {
   VerifyOptions verify;
   std::string verify_memory;
   bool json{false};
+  TortureOptions torture;
+  std::string torture_duration;
 };
 
 bool color_wanted(const std::string& choice, int fd) {
@@ -217,6 +221,14 @@ void add_verify_options(CLI::App& app, Arguments& arguments) {
       ->type_name("SIZE");
 }
 
+int torture_pipeline(const Arguments& arguments) {
+  // What is wrong with the configuration is told before anything is tortured.
+  if (!load_settings(arguments)) return kExitConfig;
+  config::Diagnostics diagnostics;
+  const config::ProcessEnvironment environment;
+  return run_torture(config::load(arguments.config, environment, diagnostics), arguments.torture);
+}
+
 void add_config_option(CLI::App& app, Arguments& arguments, bool required) {
   CLI::Option* option =
       app.add_option("-c,--config", arguments.config, "Configuration file; several are merged; `-` is stdin")
@@ -287,13 +299,34 @@ void add_tap_options(CLI::App& app, Arguments& arguments) {
       ->check(CLI::IsMember({"auto", "always", "never"}));
 }
 
+void add_torture_options(CLI::App& app, Arguments& arguments) {
+  add_config_option(app, arguments, true);
+  TortureOptions& options = arguments.torture;
+  app.add_option("--kill9", options.kills, "How many times the process is killed (default: 20)")->type_name("N");
+  app.add_flag("--rotate", options.rotate, "Rename the logs now and then");
+  app.add_flag("--truncate", options.truncate, "Cut the logs to nothing when they are read, as copytruncate does");
+  app.add_flag("--disk-full", options.disk_full, "Let files grow no further for a while");
+  app.add_option("--seed", options.seed, "The same seed breaks in the same places")->type_name("N");
+  app.add_option("--duration", arguments.torture_duration, "End after that time, such as 10m")
+      ->type_name("DURATION")
+      ->check([&arguments](const std::string& text) {
+        const auto duration = config::parse_duration(text);
+        if (!duration) return "expected a duration such as 90s or 10m, got \"" + text + "\"";
+        arguments.torture.duration = std::chrono::ceil<std::chrono::seconds>(*duration);
+        return std::string();
+      });
+  app.add_option("--keep", options.keep, "Work in this empty directory and leave it there")->type_name("DIR");
+  app.add_flag("--json", options.json, "The result as one line of JSON");
+}
+
 /// The closest of our flags and commands to what could not be understood.
 std::string suggestion(const std::vector<std::string>& unknown) {
   static const std::vector<std::string_view> known{
-      "--config", "--once",   "--ledger", "--log-level", "--log-format", "--color",         "--quiet",  "--verbose",
-      "--parse",  "--level",  "--set",    "--output",    "--help",       "--version",       "--format", "run",
-      "validate", "tap",      "reload",   "--socket",    "--listen",     "--where",         "--replay", "--since",
-      "verify",   "--source", "--sink",   "--key",       "--per",        "--allow-filtered"};
+      "--config", "--once",  "--ledger", "--log-level", "--log-format", "--color",   "--quiet",         "--verbose",
+      "--parse",  "--level", "--set",    "--output",    "--help",       "--version", "--format",        "run",
+      "validate", "tap",     "reload",   "torture",     "--socket",     "--listen",  "--where",         "--replay",
+      "--since",  "--kill9", "--rotate", "--truncate",  "--disk-full",  "--seed",    "--duration",      "--keep",
+      "--json",   "verify",  "--source", "--sink",      "--key",        "--per",     "--allow-filtered"};
   for (const std::string& word : unknown) {
     const auto best = config::suggest(word.substr(0, word.find('=')), known);
     if (!best.empty()) return "did you mean " + std::string(best) + "?";
@@ -328,6 +361,10 @@ int run_command_line(int argc, char** argv) try {
   CLI::App* verify_command = app.add_subcommand("verify", "Compare what was read with what was written");
   add_verify_options(*verify_command, arguments);
 
+  CLI::App* torture_command =
+      app.add_subcommand("torture", "Break a pipeline of files again and again, and count what arrives");
+  add_torture_options(*torture_command, arguments);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -352,6 +389,7 @@ int run_command_line(int argc, char** argv) try {
   if (reload_command->parsed()) return reload(arguments);
   if (tap_command->parsed()) return tap(arguments);
   if (verify_command->parsed()) return verify_files(arguments);
+  if (torture_command->parsed()) return torture_pipeline(arguments);
   return run(arguments, app);
 } catch (const std::exception& error) {
   std::fprintf(stderr, "logpipe: %s\n", error.what());

@@ -1,0 +1,168 @@
+#include "daemon/torture_config.hpp"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+namespace logpipe::torture {
+namespace {
+
+using config::Node;
+
+Node* find(Node& map, std::string_view key) {
+  const auto found =
+      std::find_if(map.entries.begin(), map.entries.end(), [&](const Node::Entry& entry) { return entry.key == key; });
+  return found == map.entries.end() ? nullptr : &found->value;
+}
+
+void remove(Node& map, std::string_view key) {
+  std::erase_if(map.entries, [&](const Node::Entry& entry) { return entry.key == key; });
+}
+
+void set(Node& map, std::string key, Node value) {
+  if (Node* known = find(map, key)) {
+    *known = std::move(value);
+  } else {
+    map.entries.push_back({std::move(key), {}, std::move(value)});
+  }
+}
+
+Node text(std::string value) {
+  Node node = Node::scalar(std::move(value));
+  node.quoted = true;
+  return node;
+}
+
+std::string type_of(const Node& component) {
+  const Node* type = component.find("type");
+  return type != nullptr ? type->text : std::string();
+}
+
+/// Whether `key: value` stands anywhere below.
+bool says(const Node& node, std::string_view key, std::string_view value) {
+  for (const Node& item : node.items) {
+    if (says(item, key, value)) return true;
+  }
+  for (const Node::Entry& entry : node.entries) {
+    if (entry.key == key && entry.value.is_scalar() && entry.value.text == value) return true;
+    if (says(entry.value, key, value)) return true;
+  }
+  return false;
+}
+
+/// The stages of all pipelines, one after the other.
+std::vector<const Node*> stages_of(const Node& root) {
+  std::vector<const Node*> stages;
+  const auto add = [&](const Node* list) {
+    if (list == nullptr) return;
+    for (const Node& stage : list->items) stages.push_back(&stage);
+  };
+  add(root.find("stages"));
+  if (const Node* pipelines = root.find("pipelines")) {
+    for (const Node::Entry& pipeline : pipelines->entries) add(pipeline.value.find("stages"));
+  }
+  return stages;
+}
+
+void forget_sink(Node& root, const std::string& name) {
+  remove(*find(root, "sinks"), name);
+  Node* pipelines = find(root, "pipelines");
+  if (pipelines == nullptr) return;
+  for (Node::Entry& pipeline : pipelines->entries) {
+    Node* sinks = find(pipeline.value, "sinks");
+    if (sinks == nullptr) continue;
+    std::erase_if(sinks->items, [&](const Node& item) { return item.text == name; });
+    if (sinks->text == name || (sinks->is_sequence() && sinks->items.empty())) remove(pipeline.value, "sinks");
+  }
+}
+
+}  // namespace
+
+Result<Plan> plan_of(Node given) {
+  constexpr std::array<std::string_view, 3> kUnsteady{"dedupe", "sample", "throttle"};
+  Plan plan;
+  for (const Node* stage : stages_of(given)) {
+    for (const std::string_view name : kUnsteady) {
+      if (stage->find(name) == nullptr) continue;
+      return fail(ErrorKind::invalid, "the stage `" + std::string(name) +
+                                          "` decides by time or chance, so nobody could say what should have arrived; "
+                                          "torture the pipeline without it");
+    }
+    if (const Node* parse = stage->find("parse")) plan.logfmt = plan.logfmt || parse->text == "logfmt";
+  }
+  const Node* sources = given.find("sources");
+  if (sources == nullptr || sources->entries.empty()) {
+    return fail(ErrorKind::invalid, "there are no `sources:`; only files can be read again after a kill");
+  }
+  for (const Node::Entry& source : sources->entries) {
+    if (type_of(source.value) != "file") {
+      return fail(ErrorKind::invalid, "source `" + source.key + "` is of type " + type_of(source.value) +
+                                          "; only `type: file` can be read again after a kill");
+    }
+    plan.sources.push_back(source.key);
+  }
+  const Node* sinks = given.find("sinks");
+  std::vector<std::string> others;
+  if (sinks != nullptr) {
+    for (const Node::Entry& sink : sinks->entries) {
+      (type_of(sink.value) == "file" ? plan.sinks : others).push_back(sink.key);
+    }
+  }
+  if (plan.sinks.empty()) {
+    return fail(ErrorKind::invalid, "there is no sink of `type: file`, and no other promises that nothing is doubled");
+  }
+  for (const std::string& name : others) {
+    plan.notes.push_back("sink `" + name + "` is left out: it is no file");
+    forget_sink(given, name);
+  }
+  for (const std::string& name : plan.sinks) {
+    Node& sink = *find(*find(given, "sinks"), name);
+    if (find(sink, "rotate") != nullptr) {
+      plan.notes.push_back("sink `" + name + "`: `rotate` is left out, it removes what should be counted");
+      remove(sink, "rotate");
+    }
+    Node* queue = find(sink, "queue");
+    const Node* when_full = queue != nullptr ? queue->find("when_full") : nullptr;
+    if (when_full != nullptr && when_full->text != "block" && when_full->text != "spool") {
+      plan.notes.push_back("sink `" + name + "`: `when_full: " + when_full->text +
+                           "` is left out, it drops on purpose");
+      remove(*queue, "when_full");
+    }
+  }
+  plan.ordered = !says(given, "order", "none") && !says(given, "priority", "level");
+  for (const char* key : {"admin", "log", "tap"}) remove(given, key);
+  plan.given = std::move(given);
+  return plan;
+}
+
+std::filesystem::path log_of(const std::filesystem::path& directory, const std::string& source) {
+  return directory / "in" / source / "app.log";
+}
+
+std::filesystem::path outputs_of(const std::filesystem::path& directory, const std::string& sink) {
+  return directory / "out" / sink;
+}
+
+std::string config_for(const Plan& plan, const std::filesystem::path& directory) {
+  Node root = plan.given;
+  set(root, "state_dir", text((directory / "state").string()));
+  for (const std::string& name : plan.sources) {
+    Node& source = *find(*find(root, "sources"), name);
+    set(source, "include", text(log_of(directory, name).string() + "*"));
+    for (const char* key : {"exclude", "read_from"}) remove(source, key);
+  }
+  for (const std::string& name : plan.sinks) {
+    Node& sink = *find(*find(root, "sinks"), name);
+    const Node* path = sink.find("path");
+    // Below a directory of the sink's, so that two sinks with one name in two places stay apart.
+    std::string below = path != nullptr ? path->text : "out";
+    for (auto up = below.find("../"); up != std::string::npos; up = below.find("../")) below.erase(up, 3);
+    below.erase(0, below.find_first_not_of('/'));
+    set(sink, "path", text((outputs_of(directory, name) / below).string()));
+    set(sink, "create_directories", Node::scalar("true"));
+  }
+  return config::to_yaml(root);
+}
+
+}  // namespace logpipe::torture

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "channel/result.hpp"
+#include "config/node.hpp"
+
+namespace logpipe::torture {
+
+/// A pipeline as it is tortured: the stages as given, everything that touches the disk in a directory of its own.
+struct Plan {
+  config::Node given;                ///< without what cannot be kept, see `notes`
+  std::vector<std::string> sources;  ///< names
+  std::vector<std::string> sinks;
+  bool logfmt{false};              ///< what the lines are to look like; otherwise JSON
+  bool ordered{true};              ///< false: the configuration gives up the order of lines somewhere
+  std::vector<std::string> notes;  ///< what was left out or changed, for people
+};
+
+/// ErrorKind::invalid, with what to do about it: a source that is no file, no file sink, or a stage that decides by
+/// time or chance, so that no second run would say the same.
+Result<Plan> plan_of(config::Node given);
+
+/// The configuration for one directory: logs in `DIR/in/SOURCE/app.log*`, outputs below `DIR/out/SINK/`, the state in
+/// `DIR/state`. As YAML.
+std::string config_for(const Plan& plan, const std::filesystem::path& directory);
+
+std::filesystem::path log_of(const std::filesystem::path& directory, const std::string& source);
+std::filesystem::path outputs_of(const std::filesystem::path& directory, const std::string& sink);
+
+}  // namespace logpipe::torture
