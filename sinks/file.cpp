@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <optional>
 #include <string_view>
@@ -70,7 +71,7 @@ class FileSink final : public Sink {
         only_path_(options_.path.is_constant() ? path_from(base_, options_.path) : std::string()),
         outputs_(services.name,
                  {options_.mode.bits, options_.create_directories, !options_.path.has_fields(),
-                  options_.fsync != Fsync::never, options_.max_open_files, options_.compression},
+                  options_.fsync != Fsync::never, options_.max_open_files, options_.compression, options_.rotate},
                  progress_, services.metrics, layer) {
     if (options_.compression != Compression::none) {
       compressor_.emplace(options_.compression,
@@ -97,6 +98,7 @@ class FileSink final : public Sink {
 
   void encode(const Batch& batch, std::span<const Event> events, Delivery& out) const override;
   Status run(Receiver<Delivery> in, const RunContext& ctx) override;
+  void reopen() noexcept override { reopen_.store(true, std::memory_order_relaxed); }
 
  private:
   /// How the writing of some bytes ended.
@@ -116,6 +118,8 @@ class FileSink final : public Sink {
   End append_to(OutputFile& file, const Gathered::File& from, const std::stop_token& stop);
   End sync(OutputFile& file, const std::stop_token& stop);
   End compress(const Gathered::File& from);
+  /// What is going to be written for a file.
+  std::size_t bytes_of(const Gathered::File& from) const { return compressor_ ? frame_.size() : from.bytes; }
   std::size_t offer(const Gathered::File& from, std::size_t skip);
   bool pause(const std::string& why, const std::stop_token& stop);
   void resume();
@@ -127,6 +131,9 @@ class FileSink final : public Sink {
   FileLayer& layer_;
   const std::string base_;       // in front of a relative path
   const std::string only_path_;  // empty for a template
+
+  // From any thread. Not a channel: it says only that something is to be looked at, and once is enough.
+  std::atomic<bool> reopen_{false};
 
   // Run thread only.
   OutputSet outputs_;
@@ -236,6 +243,7 @@ bool FileSink::is_due() const {
 
 FileSink::End FileSink::flush(const std::stop_token& stop) {
   touched_.clear();
+  if (reopen_.exchange(false, std::memory_order_relaxed)) outputs_.reopen();
   const End end = write(stop);
   if (end != End::written) {
     for (auto touched = touched_.rbegin(); touched != touched_.rend(); ++touched) {
@@ -281,7 +289,7 @@ FileSink::End FileSink::append(const Gathered::File& from, const std::stop_token
   const OutputSet::Origin origin = from.replayable ? OutputSet::Origin::replayable : OutputSet::Origin::pipe;
   for (;;) {
     OutputFile* file = nullptr;
-    if (const OutputTrouble trouble = outputs_.get(from.path, origin, &file)) {
+    if (const OutputTrouble trouble = outputs_.get(from.path, origin, bytes_of(from), &file)) {
       errors_.add();
       if (!trouble.passing) {
         error_ = trouble.message();
@@ -316,7 +324,7 @@ std::size_t FileSink::offer(const Gathered::File& from, std::size_t skip) {
 }
 
 FileSink::End FileSink::append_to(OutputFile& file, const Gathered::File& from, const std::stop_token& stop) {
-  const std::size_t bytes = compressor_ ? frame_.size() : from.bytes;
+  const std::size_t bytes = bytes_of(from);
   std::size_t done = 0;
   while (done < bytes) {
     const std::size_t count = offer(from, done);

@@ -13,6 +13,7 @@
 #include "sinks/encoder.hpp"
 #include "sinks/file_layer.hpp"
 #include "sinks/path_template.hpp"
+#include "sinks/rotation.hpp"
 #include "sinks/sink.hpp"
 
 namespace logpipe {
@@ -53,6 +54,7 @@ struct FileSinkOptions {
   TimeZone time_zone{TimeZone::utc};
   std::string missing{"unknown"};
   std::uint32_t max_open_files{64};
+  RotateOptions rotate;
   Compression compression{Compression::none};
   std::optional<int> compression_level;
   std::chrono::milliseconds compression_wait{1000};

@@ -4,7 +4,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <condition_variable>
+#include <cstdio>
 #include <mutex>
 #include <string_view>
 
@@ -43,6 +45,20 @@ std::vector<FileLayer::Entry> FileLayer::list(const char* directory) {
   }
   ::closedir(stream);
   return entries;
+}
+int FileLayer::rename(const char* from, const char* to) {
+  const int result = ::renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+  if (result == 0 || (errno != EINVAL && errno != ENOSYS)) return result;
+  // A file system without that: nobody else makes names like these.
+  struct ::stat info {};
+  if (::lstat(to, &info) == 0) return errno = EEXIST, -1;
+  return ::rename(from, to);
+}
+int FileLayer::remove(const char* path) {
+  return ::unlink(path);
+}
+std::chrono::system_clock::time_point FileLayer::wall_now() {
+  return std::chrono::system_clock::now();
 }
 std::chrono::steady_clock::time_point FileLayer::now() {
   return std::chrono::steady_clock::now();

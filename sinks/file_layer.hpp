@@ -32,7 +32,11 @@ class FileLayer {
     std::uint64_t inode{0};
   };
   virtual std::vector<Entry> list(const char* directory);
+  /// rename(2), but EEXIST when there is something at `to`.
+  virtual int rename(const char* from, const char* to);
+  virtual int remove(const char* path);
   virtual std::chrono::steady_clock::time_point now();
+  virtual std::chrono::system_clock::time_point wall_now();
   /// Waits; false when `stop` was requested before the time was over.
   virtual bool wait(std::chrono::milliseconds duration, const std::stop_token& stop);
 

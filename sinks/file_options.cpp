@@ -77,6 +77,8 @@ const config::Schema<FileSinkOptions>& schema_of(config::Tag<FileSinkOptions>) {
           .optional("max_open_files", &FileSinkOptions::max_open_files,
                     "Open at once; the least recently used is closed for another.")
           .range(1U, 10000U)
+          .optional("rotate", &FileSinkOptions::rotate,
+                    "When the file is put aside and a new one begun, and how many of them are kept.")
           .optional("compression", &FileSinkOptions::compression,
                     "How the file is compressed, as a row of independent frames; `path` should end accordingly.")
           .optional("compression_level", &FileSinkOptions::compression_level,

@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <system_error>
 #include <utility>
@@ -16,6 +17,8 @@ namespace {
 
 /// Closed files whose frames need not be walked when they are opened again.
 constexpr std::size_t kWholeMax = 4096;
+/// After a rotation that failed: the file goes on growing meanwhile.
+constexpr std::chrono::seconds kRotationRetry{60};
 
 OutputTrouble trouble(int code, std::string what) {
   return {code, std::move(what), is_passing(code)};
@@ -59,6 +62,15 @@ OutputSet::OutputSet(const std::string& name, Options options, SinkProgress& pro
   cut_bytes_ =
       metrics->counter({"logpipe_sink_cut_bytes_total", "Bytes cut off output files because they were not committed."},
                        sink_label(name));
+  if (options_.rotate.is_on()) {
+    rotated_ = metrics->counter({"logpipe_sink_rotated_files_total", "Output files that were put aside by rotation."},
+                                sink_label(name));
+    rotation_failures_ = metrics->counter(
+        {"logpipe_sink_rotation_failures_total", "Rotations that failed; the file went on growing."}, sink_label(name));
+    removed_ = metrics->counter(
+        {"logpipe_sink_removed_files_total", "Rotated files that were removed because there were too many."},
+        sink_label(name));
+  }
   open_files_ = metrics->gauge({"logpipe_sink_open_files", "Output files that are open."}, sink_label(name));
 }
 
@@ -187,6 +199,7 @@ OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
   // The length counts from behind the lock: the last writer may have been at work until then.
   if (layer_.fstat(fd, info) != 0) return trouble(errno, "stat " + path);
   out.length = static_cast<std::uint64_t>(info.st_size);
+  if (options_.rotate.every) out.period = period_of(begun_at(out, info.st_mtim), *options_.rotate.every);
   if (OutputTrouble why = check_frames(out)) return why;
   return options_.durable && out.length == 0 ? sync_name(path) : OutputTrouble{};
 }
@@ -260,22 +273,23 @@ void OutputSet::sync_unannounced(const OutputFile& file) {
   if (layer_.sync_data(file.fd()) != 0) log::error(component_, "cannot sync an output", {{"path", file.path}});
 }
 
-OutputTrouble OutputSet::get(const std::string& path, Origin origin, OutputFile** out) {
-  const auto ready = [&]() -> OutputTrouble {
-    *out = &files_.front();
-    return origin == Origin::replayable ? announce(files_.front()) : OutputTrouble{};
-  };
+OutputTrouble OutputSet::get(const std::string& path, Origin origin, std::size_t bytes, OutputFile** out) {
+  if (OutputTrouble why = current(path)) return why;
+  if (wants_rotation(files_.front(), bytes) && rotate(files_.front())) {
+    if (OutputTrouble why = current(path)) return why;
+  }
+  *out = &files_.front();
+  return origin == Origin::replayable ? announce(files_.front()) : OutputTrouble{};
+}
+
+OutputTrouble OutputSet::current(const std::string& path) {
   if (const auto found = by_path_.find(path); found != by_path_.end()) {
     files_.splice(files_.begin(), files_, found->second);
     OutputFile& file = files_.front();
     const auto now = layer_.now();
-    if (!file.regular || now - file.path_checked < kPathCheckInterval) {
-      return ready();
-    }
+    if (!file.regular || now - file.path_checked < kPathCheckInterval) return {};
     file.path_checked = now;
-    if (!has_moved(file)) {
-      return ready();
-    }
+    if (!has_moved(file)) return {};
     log::info(component_, "output was moved or removed, opening it anew", {{"path", path}});
     reopened_.add();
     close(path);
@@ -290,7 +304,69 @@ OutputTrouble OutputSet::get(const std::string& path, Origin origin, OutputFile*
   files_.push_front(std::move(file));
   by_path_[path] = files_.begin();
   open_files_.set(static_cast<double>(files_.size()));
-  return ready();
+  return {};
+}
+
+void OutputSet::reopen() {
+  for (auto file = files_.begin(); file != files_.end();) {
+    const std::string path = (file++)->path;
+    if (!by_path_[path]->regular || !has_moved(*by_path_[path])) continue;
+    log::info(component_, "output was moved or removed, opening it anew", {{"path", path}});
+    reopened_.add();
+    close(path);
+  }
+}
+
+/// When the file was begun: what it is told by a file system that keeps no birth times is when it was last written.
+WallTime OutputSet::begun_at(const OutputFile& file, const timespec& modified) {
+  using namespace std::chrono;
+  if (file.length == 0) return wall_now();
+  if (file.birth_ns != 0) return WallTime(floor<milliseconds>(nanoseconds(file.birth_ns)));
+  return WallTime(seconds(modified.tv_sec));
+}
+
+bool OutputSet::wants_rotation(OutputFile& file, std::size_t bytes) {
+  const RotateOptions& rotate = options_.rotate;
+  if (!rotate.is_on() || !file.regular) return false;
+  const std::int64_t period = rotate.every ? period_of(wall_now(), *rotate.every) : 0;
+  if (file.length == 0) {
+    file.period = period;  // it begins now
+    return false;
+  }
+  const bool too_large = rotate.max_bytes && file.length + bytes > *rotate.max_bytes;
+  const bool too_old = rotate.every && period > file.period;
+  if (!too_large && !too_old) return false;
+  return file.rotation_failed == std::chrono::steady_clock::time_point{} ||
+         layer_.now() - file.rotation_failed >= kRotationRetry;
+}
+
+bool OutputSet::rotate(OutputFile& file) {
+  const std::string path = file.path;
+  if (has_moved(file)) {  // by somebody else, in this second: what is there is not ours to rename
+    close(path);
+    return true;
+  }
+  WallTime moment = wall_now();
+  // Later than any other, also when the clock has been put back: their order is that of their names.
+  const std::vector<RotatedFile> others = rotated_files(layer_, path);
+  if (!others.empty()) moment = std::max(moment, others.front().moment + std::chrono::milliseconds(1));
+  const std::filesystem::path old(path);
+  const std::string to = (old.parent_path() / rotated_name(old.filename().string(), moment)).string();
+  if (layer_.rename(path.c_str(), to.c_str()) != 0) {
+    const std::string error = std::generic_category().message(errno);
+    file.rotation_failed = layer_.now();
+    rotation_failures_.add();
+    log::error(component_, "an output cannot be rotated and goes on growing",
+               {{"path", path}, {"to", to}, {"error", error}});
+    return false;
+  }
+  rotated_.add();
+  log::info(component_, "output rotated", {{"path", path}, {"to", to}, {"length", file.length}});
+  close(path);
+  std::string error;
+  removed_.add(remove_old(layer_, path, options_.rotate, error));
+  if (!error.empty()) log::warn(component_, "an old output cannot be removed", {{"error", error}});
+  return true;
 }
 
 bool OutputSet::has_moved(const OutputFile& file) {

@@ -14,6 +14,7 @@
 #include "delivery/checkpoint.hpp"
 #include "delivery/compression.hpp"
 #include "sinks/file_layer.hpp"
+#include "sinks/rotation.hpp"
 #include "telemetry/metrics.hpp"
 
 namespace logpipe {
@@ -29,6 +30,8 @@ struct OutputFile {
   bool regular{true};         ///< false: a device; it has no length and is never announced
   bool announced{false};      ///< the journal knows it, and will have it cut back after a crash
   std::chrono::steady_clock::time_point path_checked{};
+  std::chrono::steady_clock::time_point rotation_failed{};  ///< when it could not be renamed
+  std::int64_t period{0};                                   ///< of the time when it was begun, with rotation by time
 
   int fd() const noexcept { return handle->fd(); }
   OutputMark mark() const { return {path, device, inode, length, nullptr, birth_ns}; }
@@ -58,6 +61,7 @@ class OutputSet {
     bool durable{true};          ///< a new file's name and its announcement are synced
     std::size_t max_open{1};
     Compression compression{Compression::none};  ///< what a file with content has to be a row of whole frames of
+    RotateOptions rotate;
   };
   static constexpr std::chrono::seconds kPathCheckInterval{1};
 
@@ -72,7 +76,9 @@ class OutputSet {
   /// cut off after a crash, for nobody would bring it again. So a file that gets nothing else is never announced.
   enum class Origin : bool { pipe, replayable };
   /// The file of that path, ready to be written to. `*out` is valid until the next call.
-  OutputTrouble get(const std::string& path, Origin origin, OutputFile** out);
+  /// With rotation, `bytes` are about to be written: when they do not belong there any more, the file is renamed and a
+  /// new one begun.
+  OutputTrouble get(const std::string& path, Origin origin, std::size_t bytes, OutputFile** out);
   /// True when the path no longer leads to this file.
   bool has_moved(const OutputFile& file);
   /// Takes the present length over when somebody else has written to the file or cut it; says so once a file.
@@ -88,6 +94,8 @@ class OutputSet {
   /// At the end: closes everything. `retire`: all deliveries are complete, so nothing needs to be cut after a restart.
   enum class Leave : bool { keep_marks, retire };
   void close_all(Leave leave);
+  /// Closes what has been moved or removed, at a moment when no delivery is being written.
+  void reopen();
 
   std::size_t open_count() const noexcept { return files_.size(); }
 
@@ -97,6 +105,12 @@ class OutputSet {
   OutputTrouble sync_name(const std::string& path);
   OutputTrouble announce(OutputFile& file);
   OutputTrouble check_frames(OutputFile& file);
+  /// The file of that path as it is there now, at the front of files_.
+  OutputTrouble current(const std::string& path);
+  WallTime begun_at(const OutputFile& file, const timespec& modified);
+  bool wants_rotation(OutputFile& file, std::size_t bytes);
+  bool rotate(OutputFile& file);
+  WallTime wall_now() const { return std::chrono::floor<std::chrono::milliseconds>(layer_.wall_now()); }
   void sync_unannounced(const OutputFile& file);
   Status cut_back(const OutputMark& mark);
   Status cut_to(const OutputMark& mark, const std::string& path, int fd, std::uint64_t size);
@@ -116,6 +130,9 @@ class OutputSet {
   std::vector<std::string> retiring_;                                       // closed since the last completed delivery
   Counter reopened_;
   Counter cut_bytes_;
+  Counter rotated_;
+  Counter rotation_failures_;
+  Counter removed_;
   Gauge open_files_;
 };
 

@@ -166,6 +166,10 @@ class FaultyLayer final : public FileLayer {
   std::function<bool(std::size_t)> on_wait;  // how many waits there were; false: behave as if stopped
   std::function<void()> on_write;
   std::chrono::steady_clock::time_point clock{std::chrono::seconds(1000)};
+  std::optional<std::chrono::system_clock::time_point> wall;  // none: the real one
+  std::deque<int> renames;                                    // errno per call; 0 or empty: the real thing
+  std::vector<std::string> removed;
+  std::uint64_t birth{0};  // 0: the real one
   int sync_calls{0};
 
   int open(const char* path, int flags, mode_t mode) override {
@@ -202,6 +206,20 @@ class FaultyLayer final : public FileLayer {
     return FileLayer::sync_data(fd);
   }
   std::chrono::steady_clock::time_point now() override { return clock; }
+  std::chrono::system_clock::time_point wall_now() override { return wall ? *wall : FileLayer::wall_now(); }
+  std::uint64_t birth_ns(int fd) override { return birth != 0 ? birth : FileLayer::birth_ns(fd); }
+  int rename(const char* from, const char* to) override {
+    if (!renames.empty()) {
+      const int code = renames.front();
+      renames.pop_front();
+      if (code != 0) return errno = code, -1;
+    }
+    return FileLayer::rename(from, to);
+  }
+  int remove(const char* path) override {
+    removed.push_back(path);
+    return FileLayer::remove(path);
+  }
   bool wait(std::chrono::milliseconds duration, const std::stop_token& stop) override {
     waits.push_back(duration);
     clock += duration;
@@ -234,6 +252,7 @@ class SinkRun {
   }
 
   const Sink& sink() const { return *sink_; }
+  void reopen() { sink_->reopen(); }
   /// Lines as one batch.
   Delivery delivery(std::string_view lines) {
     Batch batch;
