@@ -47,10 +47,16 @@ struct ParseCount {
 /// escapes are spelled is checked only when `strict`, by the grammar of RFC 8259. One bad line costs only itself.
 ParseCount parse_json(Batch& batch, bool strict, bool mark_failed = true);
 
+/// What becomes of bytes that are not UTF-8 where text is written as JSON.
+enum class InvalidUtf8 : std::uint8_t {
+  replace,  ///< U+FFFD for each longest beginning of a character (Unicode, section 3.9), as RFC 8259 wants UTF-8
+  hex,      ///< the text `\xNN` for each byte
+  keep,     ///< as they are: not JSON for readers that look closely
+};
+
 /// Appends the event as one JSON object, without a line end: untouched runs of bytes are copied around the edits,
-/// numbers and strings nobody edited keep their spelling. Text becomes {"message": …}; invalid UTF-8 in text is
-/// replaced by U+FFFD.
-void write_json(const Batch& batch, const Event& event, Encoded& out);
+/// numbers and strings nobody edited keep their spelling. Text becomes {"message": …}.
+void write_json(const Batch& batch, const Event& event, Encoded& out, InvalidUtf8 invalid = InvalidUtf8::replace);
 
 /// `text` as a JSON string with quotes; invalid UTF-8 is replaced by U+FFFD (RFC 8259 section 8.1 wants UTF-8).
 std::string json_string(std::string_view text);

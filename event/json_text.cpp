@@ -164,6 +164,29 @@ char* escape_repaired(std::string_view text, char* out) noexcept {
   return escape(text, out);
 }
 
+char* escape_shown(std::string_view text, char* out) noexcept {
+  std::size_t run = 0;  // well-formed bytes at the beginning of `text`
+  while (run != text.size()) {
+    bool good = false;
+    const std::size_t step = utf8_step(text.substr(run), good);
+    if (good) {
+      run += step;
+      continue;
+    }
+    out = escape(text.substr(0, run), out);
+    for (const char bad : text.substr(run, step)) {
+      const auto byte = static_cast<unsigned char>(bad);
+      std::memcpy(out, "\\\\x", 3);
+      out[3] = kHex[byte >> 4];
+      out[4] = kHex[byte & 15];
+      out += 5;
+    }
+    text.remove_prefix(run + step);
+    run = 0;
+  }
+  return escape(text, out);
+}
+
 std::size_t unescape(std::string_view text, char* out) {
   char* const begin = out;
   std::size_t at = 0;

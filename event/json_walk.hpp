@@ -26,6 +26,8 @@ bool escapes_valid(std::string_view text) noexcept;
 char* escape(std::string_view text, char* out) noexcept;
 /// The same for text that need not be UTF-8.
 char* escape_repaired(std::string_view text, char* out) noexcept;
+/// The same; a byte that is no part of UTF-8 is written as the text `\xNN`, so that it can be read.
+char* escape_shown(std::string_view text, char* out) noexcept;
 /// true, false, null or a number.
 bool is_literal(std::string_view text) noexcept;
 /// What a JSON value is; `escaped` is only looked for when `may_escape`.

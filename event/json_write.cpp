@@ -72,7 +72,8 @@ void write_object(const Batch& batch, const Event& event, Encoded& out) {
   out.commit(writer.size());
 }
 
-void append_string(std::string_view text, bool valid, Encoded& out) {
+void append_string(std::string_view text, bool valid, InvalidUtf8 invalid, Encoded& out) {
+  valid = valid || invalid == InvalidUtf8::keep;
   // Bounded pieces: a string may grow sixfold, but does not.
   constexpr std::size_t kPiece = 4096;
   out.append('"');
@@ -82,20 +83,22 @@ void append_string(std::string_view text, bool valid, Encoded& out) {
     for (int back = 0; back < 3 && length < text.size() && (text[length] & 0xC0) == 0x80; ++back) --length;
     char* const begin = out.grow(length * 6 + 8);
     const std::string_view piece = text.substr(0, length);
-    char* const end = valid ? json::escape(piece, begin) : json::escape_repaired(piece, begin);
+    char* const end = valid                             ? json::escape(piece, begin)
+                      : invalid == InvalidUtf8::replace ? json::escape_repaired(piece, begin)
+                                                        : json::escape_shown(piece, begin);
     out.commit(static_cast<std::size_t>(end - begin));
     text.remove_prefix(length);
   }
   out.append('"');
 }
 
-void write_plain(const Batch& batch, const Event& event, Encoded& out) {
+void write_plain(const Batch& batch, const Event& event, InvalidUtf8 invalid, Encoded& out) {
   const std::string_view body = batch.text(event);
   const bool valid = valid_utf8(body);
   // What a scanner put into the arena while it unescaped was not part of the body that was looked at.
   const auto put = [&](std::string_view text) {
     const bool inside = text.data() >= body.data() && text.data() + text.size() <= body.data() + body.size();
-    append_string(text, inside ? valid : valid_utf8(text), out);
+    append_string(text, inside ? valid : valid_utf8(text), invalid, out);
   };
   std::uint32_t e = event.edits;
   bool comma = false;
@@ -138,14 +141,14 @@ void write_plain(const Batch& batch, const Event& event, Encoded& out) {
 }  // namespace
 
 void append_json_string(std::string_view text, Encoded& out) {
-  append_string(text, valid_utf8(text), out);
+  append_string(text, valid_utf8(text), InvalidUtf8::replace, out);
 }
 
-void write_json(const Batch& batch, const Event& event, Encoded& out) {
+void write_json(const Batch& batch, const Event& event, Encoded& out, InvalidUtf8 invalid) {
   if (event.form == Form::json) {
     write_object(batch, event, out);
   } else {
-    write_plain(batch, event, out);
+    write_plain(batch, event, invalid, out);
   }
 }
 

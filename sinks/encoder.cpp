@@ -73,18 +73,19 @@ void joined_json_line(const Batch& batch, const Event& event, Encoded& out) {
   out.commit(lines.size());
 }
 
-void json_line(const Batch& batch, const Event& event, Encoded& out) {
+void json_line(const Batch& batch, const Event& event, InvalidUtf8 invalid, Encoded& out) {
   if (event.several_lines && event.form == Form::json) {
     joined_json_line(batch, event, out);
   } else {
-    write_json(batch, event, out);
+    write_json(batch, event, out, invalid);
   }
   out.append('\n');
 }
 
 }  // namespace
 
-void encode_events(const Batch& batch, std::span<const Event> events, Encoding encoding, Encoded& out, Colors colors) {
+void encode_events(const Batch& batch, std::span<const Event> events, Encoding encoding, Encoded& out, Colors colors,
+                   InvalidUtf8 invalid) {
   if (events.empty()) return;
   switch (encoding) {
     case Encoding::automatic:
@@ -101,14 +102,14 @@ void encode_events(const Batch& batch, std::span<const Event> events, Encoding e
           runs.add(event);
         } else {
           runs.flush();
-          json_line(batch, event, out);
+          json_line(batch, event, invalid, out);
         }
       }
       runs.flush();
       return;
     }
     case Encoding::json:
-      for (const Event& event : events) json_line(batch, event, out);
+      for (const Event& event : events) json_line(batch, event, invalid, out);
       return;
     case Encoding::logfmt:
     case Encoding::pretty: {

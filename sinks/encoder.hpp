@@ -6,6 +6,7 @@
 #include "config/values.hpp"
 #include "event/batch.hpp"
 #include "event/encoded.hpp"
+#include "event/json.hpp"
 
 namespace logpipe {
 
@@ -28,12 +29,23 @@ struct config::EnumNames<Encoding> {
       {"pretty", Encoding::pretty, "for people: time, level, message, then the other fields"}};
 };
 
+template <>
+struct config::EnumNames<InvalidUtf8> {
+  static constexpr EnumName<InvalidUtf8> values[] = {{"replace", InvalidUtf8::replace, "U+FFFD"},
+                                                     {"hex", InvalidUtf8::hex, "the text `\\xNN`"},
+                                                     {"keep", InvalidUtf8::keep, "as they are, which is no JSON"}};
+};
+/// What the option `invalid_utf8` of sinks means, for their schemas.
+inline constexpr const char* kInvalidUtf8Meaning =
+    "What becomes of bytes that are not UTF-8 where text is written as JSON. `raw` keeps every byte.";
+
 enum class Colors : std::uint8_t { off, on };
 
 /// Appends `events`, which are some of the batch's in their order, to `out`. Untouched neighbours leave as one run of
 /// the block; when nothing of the batch was dropped or changed that costs per segment, not per event. A missing last
-/// line end is added. `colors` matters to `pretty` only. Threads: any, on different batches and outputs.
+/// line end is added. `colors` matters to `pretty` only, `invalid` to what becomes JSON. Threads: any, on different
+/// batches and outputs.
 void encode_events(const Batch& batch, std::span<const Event> events, Encoding encoding, Encoded& out,
-                   Colors colors = Colors::off);
+                   Colors colors = Colors::off, InvalidUtf8 invalid = InvalidUtf8::replace);
 
 }  // namespace logpipe

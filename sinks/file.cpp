@@ -158,13 +158,13 @@ class FileSink final : public Sink {
 void FileSink::encode(const Batch& batch, std::span<const Event> events, Delivery& out) const {
   if (events.empty()) return;
   if (options_.path.is_constant()) {
-    encode_events(batch, events, options_.encoding, out.encoded);
+    encode_events(batch, events, options_.encoding, out.encoded, Colors::off, options_.invalid_utf8);
     return;
   }
   const PathTemplate::Times times = options_.path.times(batch.block().read_at, options_.time_zone);
   const auto encode_part = [&](std::string path, std::span<const Event> part) {
     const std::size_t before = out.encoded.size();
-    encode_events(batch, part, options_.encoding, out.encoded);
+    encode_events(batch, part, options_.encoding, out.encoded, Colors::off, options_.invalid_utf8);
     out.parts.push_back({std::move(path), out.encoded.size() - before, part.size()});
   };
   if (!options_.path.has_fields()) {

@@ -48,6 +48,7 @@ std::string print(config::Tag<FileMode>, const FileMode& value);
 struct FileSinkOptions {
   PathTemplate path;
   Encoding encoding{Encoding::automatic};
+  InvalidUtf8 invalid_utf8{InvalidUtf8::replace};
   Fsync fsync{Fsync::interval};
   FileMode mode;
   bool create_directories{true};

@@ -69,6 +69,7 @@ const config::Schema<FileSinkOptions>& schema_of(config::Tag<FileSinkOptions>) {
           .required("path", &FileSinkOptions::path,
                     "The file to append to. `{field}` and the conversions `%Y %m %d %H %M …` make one file per value.")
           .optional("encoding", &FileSinkOptions::encoding, "How events become lines.")
+          .optional("invalid_utf8", &FileSinkOptions::invalid_utf8, kInvalidUtf8Meaning)
           .optional("fsync", &FileSinkOptions::fsync, "When written data is forced to the disk.")
           .optional("mode", &FileSinkOptions::mode, "Permissions of a file that is made; the umask applies.")
           .optional("create_directories", &FileSinkOptions::create_directories, "Make missing directories.")

@@ -12,8 +12,8 @@
 #include <string_view>
 #include <utility>
 
-#include "channel/task_group.hpp"
 #include "channel/stop_event.hpp"
+#include "channel/task_group.hpp"
 #include "sinks/stream_writer.hpp"
 
 namespace logpipe {
@@ -44,7 +44,11 @@ bool wait_for_reader_gone(int fd, int stop_fd) {
 class StdoutSink final : public Sink {
  public:
   StdoutSink(StdoutSinkOptions options, SinkServices services, int fd)
-      : encoding_(options.encoding), colors_(colors_for(options.color, fd)), progress_(*services.progress), fd_(fd) {
+      : encoding_(options.encoding),
+        invalid_utf8_(options.invalid_utf8),
+        colors_(colors_for(options.color, fd)),
+        progress_(*services.progress),
+        fd_(fd) {
     const std::string component = "sinks." + services.name;
     if (services.health) {
       health_ = services.health->component(component);
@@ -53,7 +57,7 @@ class StdoutSink final : public Sink {
   }
 
   void encode(const Batch& batch, std::span<const Event> events, Delivery& out) const override {
-    encode_events(batch, events, encoding_, out.encoded, colors_);
+    encode_events(batch, events, encoding_, out.encoded, colors_, invalid_utf8_);
   }
 
   Status run(Receiver<Delivery> in, const RunContext& ctx) override {
@@ -125,6 +129,7 @@ class StdoutSink final : public Sink {
   }
 
   const Encoding encoding_;
+  const InvalidUtf8 invalid_utf8_;
   const Colors colors_;
   SinkProgress& progress_;
   const int fd_;
@@ -139,6 +144,7 @@ class StdoutSink final : public Sink {
 const config::Schema<StdoutSinkOptions>& schema_of(config::Tag<StdoutSinkOptions>) {
   static const auto schema = config::Schema<StdoutSinkOptions>("Stdout sink")
                                  .optional("encoding", &StdoutSinkOptions::encoding, "How events become lines.")
+                                 .optional("invalid_utf8", &StdoutSinkOptions::invalid_utf8, kInvalidUtf8Meaning)
                                  .optional("color", &StdoutSinkOptions::color, "When `pretty` uses colours.");
   return schema;
 }

@@ -22,6 +22,7 @@ struct config::EnumNames<ColorChoice> {
 struct StdoutSinkOptions {
   Encoding encoding{Encoding::automatic};
   ColorChoice color{ColorChoice::automatic};
+  InvalidUtf8 invalid_utf8{InvalidUtf8::replace};
 };
 const config::Schema<StdoutSinkOptions>& schema_of(config::Tag<StdoutSinkOptions>);
 

@@ -253,3 +253,27 @@ TEST_CASE("encoder: an object that was written over several lines is one line of
   set(opened.batch, opened.batch.events[0], "d", "true");
   CHECK(opened.encode(Encoding::automatic) == "{   \"a\": 1,    \"b\": \"x\\n\",\"d\":true}\n{\"c\":2}\n");
 }
+
+TEST_CASE("encoder: bytes that are not UTF-8 are replaced, shown or kept in JSON, and always kept in raw") {
+  const std::string text = "a\xFF\xC3(\xE2\x82 \xED\xA0\x80 \xC3\xA9\\\n";
+  Opened opened(text);
+  const auto json = [&](InvalidUtf8 invalid) {
+    opened.encoded.clear();
+    encode_events(opened.batch, opened.batch.events, Encoding::json, opened.encoded, Colors::off, invalid);
+    return test::written(opened.encoded, &opened.batch.block());
+  };
+  const std::string mark = "\xEF\xBF\xBD";
+  CHECK(json(InvalidUtf8::replace) ==
+        "{\"message\":\"a" + mark + mark + "(" + mark + " " + mark + mark + mark + " \xC3\xA9\\\\\"}\n");
+  CHECK(json(InvalidUtf8::hex) ==
+        "{\"message\":\"a\\\\xff\\\\xc3(\\\\xe2\\\\x82 \\\\xed\\\\xa0\\\\x80 \xC3\xA9\\\\\"}\n");
+  CHECK(json(InvalidUtf8::keep) == "{\"message\":\"a\xFF\xC3(\xE2\x82 \xED\xA0\x80 \xC3\xA9\\\\\"}\n");
+  CHECK(opened.encode(Encoding::raw) == text);
+}
+
+TEST_CASE("encoder: a long line of nothing but bad bytes is escaped within bounds") {
+  const std::string bad(20'000, '\xFF');
+  Opened opened(bad + "\n");
+  encode_events(opened.batch, opened.batch.events, Encoding::json, opened.encoded, Colors::off, InvalidUtf8::hex);
+  CHECK(opened.encoded.size() == std::string("{\"message\":\"\"}\n").size() + bad.size() * 5);
+}
