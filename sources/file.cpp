@@ -43,6 +43,7 @@ const config::Schema<FileSourceOptions>& schema_of(config::Tag<FileSourceOptions
           .optional("max_line_bytes", &Options::max_line_bytes, "The longest line, without its line feed.")
           .range(kLineBytesMin, kLineBytesMax)
           .optional("oversize", &Options::oversize, "What becomes of a longer line.")
+          .optional("charset", &Options::charset, "What the bytes stand for. Everything but UTF-8 is converted to it.")
           .optional("multiline", &Options::multiline, "Which lines are one event.")
           .optional("partial_line_timeout", &Options::partial_line_timeout,
                     "Deliver a last line without a line feed when it has not grown for this long; what is appended to "
@@ -60,7 +61,12 @@ const config::Schema<FileSourceOptions>& schema_of(config::Tag<FileSourceOptions
                 return !patterns.empty() && std::none_of(patterns.begin(), patterns.end(),
                                                          [](const std::string& text) { return text.empty(); });
               },
-              "at least one path or pattern");
+              "at least one path or pattern")
+          .verify_with([](const Options& options, config::Decoder& decoder) {
+            if (options.multiline && options.charset != Charset::utf8)
+              decoder.error_at("multiline", "events of several lines are read from UTF-8 only",
+                               "remove `charset` or `multiline`");
+          });
   return schema;
 }
 
@@ -94,7 +100,7 @@ class Reading {
         ctx_(ctx),
         lines_(make_cutter(options, services)),
         events_(make_event_cutter(options.multiline, lines_, services.metrics, services.name)),
-        tools_{lines_, system.read, events_.get()},
+        tools_{lines_, system.read, events_.get(), options.charset},
         outbox_(std::move(out), services, ctx),
         files_(options, services, tools_, system),
         stop_(ctx.intake.token()) {}

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "config/schema.hpp"
+#include "sources/charset.hpp"
 #include "sources/line_options.hpp"
 #include "sources/multiline.hpp"
 #include "sources/source.hpp"
@@ -28,6 +29,7 @@ struct FileSourceOptions {
   std::chrono::milliseconds discovery_interval{1000};
   config::Bytes max_line_bytes{1024 * 1024};
   Oversize oversize{Oversize::truncate};
+  Charset charset{Charset::utf8};
   std::optional<MultilineOptions> multiline;
   std::chrono::milliseconds partial_line_timeout{0};
   std::chrono::milliseconds rotate_wait{2000};

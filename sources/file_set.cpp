@@ -289,6 +289,17 @@ std::uint64_t FileSet::first_offset(int fd) {
   const iovec part{tools_.scratch.data(), static_cast<std::size_t>(size - from)};
   const ssize_t length = tools_.read(fd, &part, 1, static_cast<off_t>(from));
   if (length <= 0) return size;
+  if (options_.charset != Charset::utf8) {
+    char head[2] = {};
+    const iovec first{head, sizeof head};
+    const ssize_t known = tools_.read(fd, &first, 1, 0);
+    const ByteOrder order = byte_order_of(options_.charset, {head, known == 2 ? 2U : 0U});
+    // Code units begin at even offsets.
+    const std::size_t odd = from % 2;
+    const std::string_view units(tools_.scratch.data() + odd, static_cast<std::size_t>(length) - odd);
+    const auto behind = behind_last_line_feed(units, order);
+    return behind ? from + odd + *behind : from == 0 ? 0 : size - size % 2;
+  }
   const void* feed = memrchr(tools_.scratch.data(), '\n', static_cast<std::size_t>(length));
   if (feed == nullptr) return from == 0 ? 0 : size;
   return from + static_cast<std::uint64_t>(static_cast<const char*>(feed) + 1 - tools_.scratch.data());

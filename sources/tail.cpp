@@ -61,6 +61,7 @@ void Tail::restart(Resume resume) {
   before_bytes_ = 0;
   continues_ = false;
   pending_ = {};
+  byte_order_.reset();
   recall();
 }
 
@@ -71,12 +72,14 @@ Tail::Turn Tail::read(Outbox& outbox, std::size_t expected) {
   }
   touched_ = false;
   if (at_end()) return Turn::idle;
+  if (tools_.charset != Charset::utf8) return read_utf16(outbox, expected);
   if (tools_.events != nullptr && !search) return read_events(outbox, expected);
   return search ? search_line_end(outbox) : read_lines(outbox, expected);
 }
 
 Tail::Turn Tail::finish(Outbox& outbox) {
   if (position_ >= size_) return Turn::idle;
+  if (tools_.charset != Charset::utf8) return finish_utf16(outbox);
   if (tools_.events != nullptr && !in_long_line()) {
     return take_events(outbox, static_cast<std::size_t>(size_ - position_), Follows::no_byte);
   }
@@ -96,7 +99,7 @@ Tail::Turn Tail::read_lines(Outbox& outbox, std::size_t expected) {
   if (block == nullptr) return Turn::stopped;
 
   std::size_t read = 0;
-  if (const Turn turn = read_again(*block, std::min(left, block->room()), read); turn != Turn::more) return turn;
+  if (const Turn turn = read_again(block->end(), std::min(left, block->room()), read); turn != Turn::more) return turn;
   const std::size_t taken = tools_.lines.take_lines(outbox, file(), position_, read, continues_);
   searched_ = position_ + read;
   if (taken > 0) {
@@ -106,10 +109,10 @@ Tail::Turn Tail::read_lines(Outbox& outbox, std::size_t expected) {
   return at_end() ? Turn::idle : Turn::more;
 }
 
-/// Reads from the position to the block's end: `more` when there is something, and the bytes before still are the same.
-Tail::Turn Tail::read_again(Block& block, std::size_t bytes, std::size_t& read) {
+/// Reads from the position: `more` when there is something, and the bytes before still are the same.
+Tail::Turn Tail::read_again(char* to, std::size_t bytes, std::size_t& read) {
   std::array<char, kWitnessBytes> before;
-  const iovec parts[2] = {{before.data(), before_bytes_}, {block.end(), bytes}};
+  const iovec parts[2] = {{before.data(), before_bytes_}, {to, bytes}};
   const ssize_t length = tools_.read(file_.get(), parts, 2, static_cast<off_t>(position_ - before_bytes_));
   if (length <= static_cast<ssize_t>(before_bytes_)) return after(length);
   if (!unchanged(before.data())) return Turn::restarted;

@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <vector>
 
@@ -14,6 +16,7 @@
 
 #include "channel/result.hpp"
 #include "delivery/checkpoint.hpp"
+#include "sources/charset.hpp"
 #include "sources/descriptor.hpp"
 #include "sources/event_cutter.hpp"
 #include "sources/lines.hpp"
@@ -37,6 +40,8 @@ struct TailTools {
   LineCutter& lines;
   PositionedRead read;
   EventCutter* events{nullptr};  // where events have several lines; otherwise every line is one
+  Charset charset{Charset::utf8};
+  std::vector<char> units{};                                 // read as UTF-16, before it is converted
   std::vector<char> scratch = std::vector<char>(64 * 1024);  // searched for line ends, never delivered
 };
 
@@ -113,7 +118,16 @@ class Tail {
   Turn read_events(Outbox& outbox, std::size_t expected);
   Turn take_events(Outbox& outbox, std::size_t bytes, Follows follows);
   bool in_long_line() const noexcept;
-  Turn read_again(Block& block, std::size_t bytes, std::size_t& read);
+  Turn find_byte_order();
+  Turn read_utf16(Outbox& outbox, std::size_t expected);
+  std::optional<std::size_t> next_utf16_end(std::string_view units, std::size_t at, std::size_t held) const;
+  std::size_t utf16_piece() const noexcept;
+  void take_utf16(Outbox& outbox, std::string_view units, std::uint64_t file_bytes);
+  void append_utf16(Outbox& outbox, std::string_view units, std::uint64_t file_bytes, SegmentKind kind);
+  Turn search_utf16(Outbox& outbox);
+  Turn take_long_utf16(Outbox& outbox, std::uint64_t end);
+  Turn finish_utf16(Outbox& outbox);
+  Turn read_again(char* to, std::size_t bytes, std::size_t& read);
   Turn search_line_end(Outbox& outbox);
   Turn take_line(Outbox& outbox, std::uint64_t end, bool terminated);
   Turn take_pieces(Outbox& outbox);
@@ -131,11 +145,12 @@ class Tail {
   Descriptor file_;
   Resume resume_;
   std::uint64_t position_;
-  std::uint64_t searched_;  // no line end in [position_, searched_)
-  std::uint64_t size_{0};   // at the last look
-  bool unlinked_{false};    // at the last look
-  PendingEvent pending_;    // at the position
-  bool continues_{false};   // inside a line that is delivered in pieces
+  std::uint64_t searched_;               // no line end in [position_, searched_)
+  std::uint64_t size_{0};                // at the last look
+  bool unlinked_{false};                 // at the last look
+  PendingEvent pending_;                 // at the position
+  std::optional<ByteOrder> byte_order_;  // of UTF-16, once it is known
+  bool continues_{false};                // inside a line that is delivered in pieces
   Error error_;
   std::array<char, kWitnessBytes> before_{};  // the last bytes before the position
   std::size_t before_bytes_{0};               // less than fit only at the beginning of a file, or if not readable

@@ -20,7 +20,7 @@ Tail::Turn Tail::read_events(Outbox& outbox, std::size_t expected) {
   Block* block = outbox.room(std::min(left, held + kWorthReading), std::max(left, expected));
   if (block == nullptr) return Turn::stopped;
   std::size_t read = 0;
-  if (const Turn turn = read_again(*block, std::min(left, block->room()), read); turn != Turn::more) return turn;
+  if (const Turn turn = read_again(block->end(), std::min(left, block->room()), read); turn != Turn::more) return turn;
 
   const std::size_t taken = tools_.events->take(outbox, file(), position_, read, pending_, Follows::perhaps);
   searched_ = position_ + read;

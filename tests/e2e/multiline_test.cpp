@@ -107,6 +107,8 @@ TEST_CASE("multiline: what is wrong with a pattern is shown where it is wrong") 
   CHECK(contains(bad.err + bad.out, "missing closing parenthesis"));
   write_file(dir / "config.yaml", config_of(dir, "{preset: java, start: x}"));
   CHECK(contains(run({"validate", "--config", (dir / "config.yaml").string()}).err, "a preset has its own rule"));
+  write_file(dir / "config.yaml", config_of(dir, "java, charset: utf-16"));
+  CHECK(contains(run({"validate", "--config", (dir / "config.yaml").string()}).err, "read from UTF-8 only"));
   write_file(dir / "config.yaml", config_of(dir, "{timeout: 1s}"));
   CHECK(contains(run({"validate", "--config", (dir / "config.yaml").string()}).err, "expected a preset"));
 }
