@@ -274,8 +274,9 @@ bool Reading::end_pending_events(Deadline& next) {
   if (*events_due_ <= now) {
     events_due_.reset();
     for (const auto& file : files_.files()) {
-      if (!file->tail.has_pending_event() || file->ready || file->failed) continue;
-      const Clock::time_point due = file->changed + events_->timeout();
+      if (!file->tail.has_pending_event() || file->ready) continue;
+      // What cannot be read now is tried again.
+      const Clock::time_point due = (file->failed ? now : file->changed) + events_->timeout();
       if (due > now) {
         events_due_ = earlier(events_due_, due);
       } else if (!finish_event(*file)) {

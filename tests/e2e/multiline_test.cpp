@@ -87,6 +87,28 @@ TEST_CASE("multiline: events of several lines survive kill -9, restarts and rota
   CHECK(account.exact());
 }
 
+TEST_CASE("multiline: events of several lines stay whole on their way through topics") {
+  const TempDir dir;
+  std::string text;
+  for (std::uint64_t i = 0; i < 500; ++i) text += numbered_event(i);
+  write_file(dir / "app.log", text);
+  write_file(dir / "config.yaml", "sources: {app: {type: file, include: '" + (dir / "app.log").string() +
+                                      "', multiline: {start: '^event '}}}\n"
+                                      "pipelines:\n"
+                                      "  read: {sources: app, publish: 'events'}\n"
+                                      "  plain: {subscribe: events, sinks: raw}\n"
+                                      "  object: {subscribe: events, sinks: json}\n"
+                                      "sinks:\n"
+                                      "  raw: {type: file, path: " +
+                                      (dir / "raw.log").string() + "}\n  json: {type: file, encoding: json, path: " +
+                                      (dir / "json.log").string() + "}\n");
+  CHECK(run({"run", "--config", (dir / "config.yaml").string(), "--once"}).exit.status == 0);
+  CHECK(read_file(dir / "raw.log") == text);
+  std::string objects;
+  for (std::uint64_t i = 0; i < 500; ++i) objects += as_json(i);
+  CHECK(read_file(dir / "json.log") == objects);
+}
+
 TEST_CASE("multiline: a stack trace that stops growing is delivered while the program runs") {
   const TempDir dir;
   write_file(dir / "config.yaml", config_of(dir, "{preset: java, timeout: 50ms}"));
