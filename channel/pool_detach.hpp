@@ -34,6 +34,14 @@ class PoolDetach {
     return std::exchange(inputs_, {});
   }
 
+  /// Nobody will take them: they are let go, now or when the pool gives them.
+  void abandon() {
+    std::vector<Receiver<In>> inputs;  // let go outside the lock
+    const MutexLock lock(mutex_);
+    abandoned_ = true;
+    inputs.swap(inputs_);
+  }
+
   // For the pool.
 
   void attach(Cancel cancel) {
@@ -46,13 +54,14 @@ class PoolDetach {
   }
   void give(Merged<In> inputs) {
     const MutexLock lock(mutex_);
-    if (requested_) inputs_ = std::move(inputs).release();
+    if (requested_ && !abandoned_) inputs_ = std::move(inputs).release();
   }
 
  private:
   Mutex mutex_;
   std::optional<Cancel> cancel_ LOGPIPE_GUARDED_BY(mutex_);
   bool requested_ LOGPIPE_GUARDED_BY(mutex_){false};
+  bool abandoned_ LOGPIPE_GUARDED_BY(mutex_){false};
   std::vector<Receiver<In>> inputs_ LOGPIPE_GUARDED_BY(mutex_);
 };
 

@@ -323,6 +323,9 @@ class Server final : public AdminServer {
     if (std::from_chars(request, end, number).ptr != end || request == end) {
       return {400, "text/plain; charset=utf-8", "request: expected the number that POST /api/v1/reload returned\n"};
     }
+    if (!sources_.reloads->knows(number)) {
+      return {404, "text/plain; charset=utf-8", "nobody has asked for it since this daemon began\n"};
+    }
     const std::optional<ReloadBoard::Answer> answer = sources_.reloads->answer_to(number);
     if (!answer) return {202, "text/plain; charset=utf-8", "waiting\n"};
     return {answer->ok ? 200U : 409U, "text/plain; charset=utf-8", answer->outcome + "\n"};

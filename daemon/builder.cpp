@@ -4,6 +4,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "daemon/counters.hpp"
@@ -60,20 +61,21 @@ class SinkMetrics {
 };
 
 /// The part by itself; its place and its links to others come later.
-Plan::PipelinePart make_pipeline(const Settings::PipelineSettings& settings, const BuildServices& services) {
+Plan::PipelinePart make_pipeline(const Settings::PipelineSettings& settings, const BuildServices& services,
+                                 const std::string& name) {
   // One pipeline is the usual case, and its stages have their plain names.
-  const std::string prefix = settings.path.empty() ? "" : settings.name + ".";
+  const std::string prefix = settings.path.empty() && name == settings.name ? "" : name + ".";
   Plan::PipelinePart pipeline;
-  pipeline.name = settings.name;
+  pipeline.name = name;
   pipeline.source_component = prefix + "source";
   pipeline.publish = settings.publish;
   for (const auto& pattern : settings.subscribe) pipeline.subscribe.push_back(*pattern);
   pipeline.pool = settings.pool;
   for (std::size_t i = 0; i < settings.stages.size(); ++i) {
     const auto& stage = settings.stages[i];
-    const std::string name = prefix + stage.name;
+    const std::string component = prefix + stage.name;
     pipeline.stages.push_back(
-        {name, stage.plan->make({name, static_cast<std::uint32_t>(i), services.metrics, services.health})});
+        {component, stage.plan->make({component, static_cast<std::uint32_t>(i), services.metrics, services.health})});
   }
   return pipeline;
 }
@@ -158,7 +160,8 @@ void Planner::make_sink(const Settings& settings, std::size_t index) {
   SinkQueueOptions queue{.capacity = {.items = sink.queue.max_events, .bytes = sink.queue.max_bytes.value},
                          .by_level = sink.queue.priority == QueuePriority::level,
                          .when_full = sink.queue.when_full};
-  if (queue.when_full != QueueFull::block) {
+  queue.detach_after = sink.queue.detach_after;
+  if (queue.when_full == QueueFull::drop_oldest || queue.when_full == QueueFull::drop_newest) {
     queue.dropped = std::make_shared<DroppedDeliveries>(*progress, sink.name, services_.metrics);
     progress = queue.dropped.get();
   }
@@ -168,23 +171,149 @@ void Planner::make_sink(const Settings& settings, std::size_t index) {
                         .when = sink.when};
 }
 
-void Planner::make_source(const Settings& settings, std::size_t index) {
+void Planner::make_source(const Settings& settings, std::size_t index, bool goes_on, const std::string& split_for) {
   const auto& source = settings.sources[index];
-  const std::size_t place = place_of(plan_.sources, source.name);
-  plan_.sources[place] = {source.name, source.plan->make({.name = source.name,
-                                                          .index = static_cast<std::uint32_t>(place),
-                                                          .pool = services_.blocks,
-                                                          .checkpoints = services_.checkpoints,
-                                                          .metrics = services_.metrics,
-                                                          .health = services_.health,
-                                                          .once = services_.once})};
+  const std::string name = split_for.empty() ? source.name : CheckpointStore::split_name(source.name, split_for);
+  const std::size_t place = place_of(plan_.sources, name);
+  plan_.sources[place] = {name, source.plan->make({.name = name,
+                                                   .index = static_cast<std::uint32_t>(place),
+                                                   .pool = services_.blocks,
+                                                   .checkpoints = services_.checkpoints,
+                                                   .metrics = services_.metrics,
+                                                   .health = services_.health,
+                                                   .goes_on = goes_on,
+                                                   .once = services_.once})};
+}
+
+std::vector<std::size_t> Planner::pipelines_of(const std::string& sink) const {
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i < settings_.pipelines.size(); ++i) {
+    const std::vector<std::size_t>& sinks = settings_.pipelines[i].sinks;
+    const bool has =
+        std::any_of(sinks.begin(), sinks.end(), [&](std::size_t each) { return settings_.sinks[each].name == sink; });
+    if (has) found.push_back(i);
+  }
+  return found;
+}
+
+std::vector<std::size_t> Planner::sources_of(const std::string& sink) const {
+  std::set<std::size_t> found;
+  for (const std::size_t pipeline : pipelines_of(sink)) {
+    found.insert(settings_.pipelines[pipeline].sources.begin(), settings_.pipelines[pipeline].sources.end());
+  }
+  return {found.begin(), found.end()};
+}
+
+void Planner::change_run(const GraphDiff& diff) {
+  CheckpointStore::RunChange change;
+  for (const Plan::SinkPart& sink : plan_.sinks) change.sinks.push_back(sink.name);
+  change.feeds = feeds_;
+  change.begun_sinks = diff.begin_sinks;
+  change.begun_sources = diff.begin_sources;
+  services_.checkpoints->change_run(std::move(change));
+}
+
+GraphChange Planner::split(const std::string& sink) {
+  GraphDiff diff;
+  for (const std::size_t source : sources_of(sink)) {
+    diff.begin_sources.insert(CheckpointStore::split_name(settings_.sources[source].name, sink));
+  }
+  for (const std::size_t pipeline : pipelines_of(sink)) {
+    diff.begin_pipelines.insert(CheckpointStore::split_name(settings_.pipelines[pipeline].name, sink));
+  }
+  for (const Plan::PipelinePart& part : plan_.pipelines) {
+    if (diff.begin_pipelines.contains(part.name)) diff.end_pipelines.insert(part.name);
+  }
+  if (!diff.end_pipelines.empty()) diff.end_sources = diff.begin_sources;
+  GraphChange change;
+  change.diff = diff;
+  change.build = [this, sink, diff] { return build_split(sink, diff); };
+  return change;
+}
+
+Plan Planner::build_split(const std::string& sink, const GraphDiff& diff) {
+  services_.ledger->forget_settled();
+  for (Plan::SourcePart& part : plan_.sources) {
+    if (diff.end_sources.contains(part.name)) part = {};
+  }
+  for (Plan::PipelinePart& part : plan_.pipelines) {
+    if (diff.end_pipelines.contains(part.name)) part = {};
+  }
+  std::set<std::string>& feeds = feeds_[sink];
+  feeds.clear();
+  for (const std::size_t source : sources_of(sink)) {
+    const std::string& name = settings_.sources[source].name;
+    services_.checkpoints->join(name, sink);  // where it has got to, if it does this again
+    services_.checkpoints->split(name, sink);
+    feeds.insert(CheckpointStore::split_name(name, sink));
+    make_source(settings_, source, true, sink);
+  }
+  for (const std::size_t index : pipelines_of(sink)) {
+    const auto& pipeline = settings_.pipelines[index];
+    Plan::PipelinePart part = make_pipeline(pipeline, services_, CheckpointStore::split_name(pipeline.name, sink));
+    part.publish.reset();
+    part.catches_up = true;
+    for (const std::size_t source : pipeline.sources) {
+      part.sources.push_back(
+          place_of(plan_.sources, CheckpointStore::split_name(settings_.sources[source].name, sink)));
+    }
+    part.sinks = {place_of(plan_.sinks, sink)};
+    const std::size_t place = pipeline_place();
+    accounts_[place] = &services_.ledger->renew(part.name);
+    services_.checkpoints->set_account(sink, place, &accounts_[place]->sink(sink));
+    plan_.pipelines[place] = std::move(part);
+  }
+  change_run(diff);
+  return plan_;
+}
+
+GraphChange Planner::rejoin(const std::string& sink) {
+  GraphDiff diff;
+  for (const std::size_t source : sources_of(sink)) {
+    const std::string& name = settings_.sources[source].name;
+    diff.end_sources.insert(name);
+    diff.begin_sources.insert(name);
+    for (const auto& pipeline : settings_.pipelines) {
+      const bool takes = std::find(pipeline.sources.begin(), pipeline.sources.end(), source) != pipeline.sources.end();
+      if (takes) diff.hold_pipelines.insert(pipeline.name);
+    }
+  }
+  const auto ends = [&](const auto& parts, std::set<std::string>& names) {
+    for (const auto& part : parts) {
+      if (part.name.ends_with(CheckpointStore::split_name({}, sink))) names.insert(part.name);
+    }
+  };
+  ends(plan_.sources, diff.end_sources);
+  ends(plan_.pipelines, diff.end_pipelines);
+  GraphChange change;
+  change.diff = diff;
+  change.build = [this, sink, diff] { return build_rejoin(sink, diff); };
+  return change;
+}
+
+Plan Planner::build_rejoin(const std::string& sink, const GraphDiff& diff) {
+  for (Plan::SourcePart& part : plan_.sources) {
+    if (diff.end_sources.contains(part.name) && !diff.begin_sources.contains(part.name)) part = {};
+  }
+  for (Plan::PipelinePart& part : plan_.pipelines) {
+    if (diff.end_pipelines.contains(part.name)) {
+      services_.ledger->retire(part.name);
+      part = {};
+    }
+  }
+  services_.ledger->forget_settled();
+  feeds_[sink] = Topology(settings_).feeds(settings_)[sink];
+  for (const std::size_t source : sources_of(sink)) services_.checkpoints->join(settings_.sources[source].name, sink);
+  change_run(diff);
+  for (const std::size_t source : sources_of(sink)) make_source(settings_, source, true);
+  return plan_;
 }
 
 Status Planner::prepare(const Settings& next, const GraphDiff& diff) try {
   prepared_.clear();
   for (const auto& pipeline : next.pipelines) {
     if (diff.begin_pipelines.contains(pipeline.name)) {
-      prepared_.emplace(pipeline.name, make_pipeline(pipeline, services_));
+      prepared_.emplace(pipeline.name, make_pipeline(pipeline, services_, pipeline.name));
     }
   }
   return {};
@@ -195,14 +324,18 @@ Status Planner::prepare(const Settings& next, const GraphDiff& diff) try {
 Plan Planner::build(const Settings& next, const GraphDiff& diff) {
   services_.ledger->forget_settled();
   // What has ended leaves its place, and goes.
-  const auto clear = [](auto& parts, const std::set<std::string>& ended) {
+  // A source or sink that begins again keeps its place, for pipelines that do not change know it by that.
+  const auto clear = [](auto& parts, const std::set<std::string>& ended, const std::set<std::string>& begun) {
     for (auto& part : parts) {
-      if (ended.contains(part.name)) part = {};
+      if (!ended.contains(part.name)) continue;
+      std::string name = begun.contains(part.name) ? part.name : std::string();
+      part = {};
+      part.name = std::move(name);
     }
   };
-  clear(plan_.sources, diff.end_sources);
-  clear(plan_.pipelines, diff.end_pipelines);
-  clear(plan_.sinks, diff.end_sinks);
+  clear(plan_.sources, diff.end_sources, diff.begin_sources);
+  clear(plan_.pipelines, diff.end_pipelines, {});
+  clear(plan_.sinks, diff.end_sinks, diff.begin_sinks);
   for (const std::string& name : diff.end_pipelines) {
     if (!diff.begin_pipelines.contains(name)) services_.ledger->retire(name);
   }
@@ -216,12 +349,8 @@ Plan Planner::build(const Settings& next, const GraphDiff& diff) {
   prepared_.clear();
   link(next);
 
-  CheckpointStore::RunChange change;
-  for (const Plan::SinkPart& sink : plan_.sinks) change.sinks.push_back(sink.name);
-  change.feeds = Topology(next).feeds(next);
-  change.begun_sinks = diff.begin_sinks;
-  change.begun_sources = diff.begin_sources;
-  services_.checkpoints->change_run(std::move(change));
+  feeds_ = Topology(next).feeds(next);
+  change_run(diff);
 
   for (std::size_t i = 0; i < next.sinks.size(); ++i) {
     if (diff.begin_sinks.contains(next.sinks[i].name)) {
@@ -241,8 +370,14 @@ Plan Planner::build(const Settings& next, const GraphDiff& diff) {
     }
   }
   for (std::size_t i = 0; i < next.sources.size(); ++i) {
-    if (diff.begin_sources.contains(next.sources[i].name)) make_source(next, i);
+    const auto& source = next.sources[i];
+    if (!diff.begin_sources.contains(source.name)) continue;
+    const bool goes_on = std::any_of(settings_.sources.begin(), settings_.sources.end(), [&](const auto& before) {
+      return before.name == source.name && before.fingerprint == source.fingerprint;
+    });
+    make_source(next, i, goes_on);
   }
+  settings_ = next;
   return plan_;
 }
 

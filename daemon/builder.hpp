@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "channel/result.hpp"
+#include "daemon/graph.hpp"
 #include "daemon/graph_diff.hpp"
 #include "daemon/plan.hpp"
 #include "daemon/settings.hpp"
@@ -42,6 +43,13 @@ class Planner {
   /// makes the sources and sinks that begin.
   Plan build(const Settings& next, const GraphDiff& diff);
 
+  /// What has to change so that a sink that has fallen behind reads by itself: sources and pipelines for it alone, and
+  /// from then on the others go on without it. Nothing may be under way to the sink when the change is built. Again
+  /// for a sink that does so already: from where it has got to.
+  GraphChange split(const std::string& sink);
+  /// And so that it gets what the others get again: its sources begin anew where every sink stands.
+  GraphChange rejoin(const std::string& sink);
+
   /// The sinks that run, for what reaches all of them.
   const Plan& plan() const noexcept { return plan_; }
 
@@ -50,11 +58,20 @@ class Planner {
   static std::size_t place_of(Parts& parts, const std::string& name);
   std::size_t pipeline_place();
   void make_sink(const Settings& settings, std::size_t index);
-  void make_source(const Settings& settings, std::size_t index);
+  /// `split_for`: the sink it reads for alone; empty: for all.
+  void make_source(const Settings& settings, std::size_t index, bool goes_on, const std::string& split_for = {});
   void seat_pipeline(const Settings& settings, std::size_t index, Plan::PipelinePart part);
   void link(const Settings& settings);
+  /// The indexes in the settings of the pipelines that have a sink, and of the sources that reach it by them.
+  std::vector<std::size_t> pipelines_of(const std::string& sink) const;
+  std::vector<std::size_t> sources_of(const std::string& sink) const;
+  Plan build_split(const std::string& sink, const GraphDiff& diff);
+  Plan build_rejoin(const std::string& sink, const GraphDiff& diff);
+  void change_run(const GraphDiff& diff);
 
   const BuildServices services_;
+  Settings settings_;  // of the plan
+  SinkFeeds feeds_;
   Plan plan_;
   std::vector<PipelineAccount*> accounts_;              // by place of the pipeline
   std::map<std::string, Plan::PipelinePart> prepared_;  // by name

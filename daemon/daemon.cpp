@@ -167,7 +167,7 @@ class Daemon {
       }
       auto [run, cancel_run] = with_cancel(Context::background());
       auto [intake, cancel_intake] = with_cancel(run);
-      Graph graph(std::move(*plan), {&blocks_, &metrics_, &health_, ledger.get(), &topics_, &board_});
+      Graph graph(std::move(*plan), {&blocks_, &metrics_, &health_, ledger.get(), &topics_, &planner, &board_});
       {
         MutexLock lock(mutex_);
         ledger_ = ledger;
@@ -198,9 +198,11 @@ class Daemon {
         ledger_.reset();
         next = std::exchange(next_settings_, std::nullopt);
       }
-      if (how == Control::End::stopped || !aborted) {
+      const bool failed = !ended && ended.error().kind != ErrorKind::canceled &&
+                          ended.error().kind != ErrorKind::deadline_exceeded && ended.error().kind != ErrorKind::closed;
+      if (how == Control::End::stopped || !aborted || failed) {
         answer_reload(false, "the daemon has ended");
-        return status_of(ended, aborted);
+        return status_of(ended, aborted && !(failed && how != Control::End::stopped));
       }
       log::warn("daemon",
                 "the old pipeline could not deliver everything in time; the rest is read again by the new one");
@@ -238,6 +240,11 @@ class Daemon {
   std::optional<Settings> load_next(const Settings& now, std::string& why) {
     if (!request_.reload) {
       why = "nothing to reload: the pipeline came from the command line";
+      log::warn("daemon", why);
+      return std::nullopt;
+    }
+    if (request_.once) {
+      why = "a run with --once cannot be reloaded";
       log::warn("daemon", why);
       return std::nullopt;
     }
@@ -322,7 +329,8 @@ class Daemon {
     for (const Plan::SinkPart& part : planner.plan().sinks) {
       if (part.sink) part.sink->reopen();
     }
-    health_.set_phase(control_.stop_requested() ? Phase::draining : Phase::running);
+    health_.set_phase(Phase::running);
+    if (control_.stop_requested()) health_.set_phase(Phase::draining);
     log::info("daemon", "reloaded", {{"changes", summary}});
     answer_reload(true, summary);
     control_.reload_ended();

@@ -19,8 +19,9 @@ void DroppedDeliveries::number(Delivery& delivery) {
 }
 
 void DroppedDeliveries::drop(Delivery&& delivery) {
+  set_busy(1);
   progress_.discarded(delivery, Reason::queue_full);
-  std::vector<SourceRange> settled;
+  Group settled;
   bool begins = false;
   {
     const MutexLock lock(mutex_);
@@ -32,28 +33,48 @@ void DroppedDeliveries::drop(Delivery&& delivery) {
     finish(number, settled);
   }
   if (begins) log::warn(component_, "the queue is full; events are dropped");
-  if (!settled.empty()) progress_.pass_over(settled);
+  pass_on(settled);
+  set_busy(-1);
+}
+
+bool DroppedDeliveries::settled() const {
+  const MutexLock lock(mutex_);
+  return busy_ == 0 && groups_.empty();
 }
 
 void DroppedDeliveries::complete(const Delivery& delivery, std::span<const OutputMark> outputs) {
-  progress_.complete(delivery, outputs);
-  settle(std::span(&delivery, 1));
+  complete_together(std::span(&delivery, 1), outputs);
 }
 
 void DroppedDeliveries::complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) {
+  set_busy(1);
   progress_.complete_together(deliveries, outputs);
   settle(deliveries);
+  set_busy(-1);
+}
+
+void DroppedDeliveries::set_busy(int change) {
+  const MutexLock lock(mutex_);
+  busy_ += change;
+}
+
+void DroppedDeliveries::pass_on(const Group& settled) {
+  std::vector<SourceRange> ranges;
+  for (const auto& [file, intervals] : settled.ranges) {
+    for (const auto& [begin, end] : intervals) ranges.push_back({file, begin, end.offset, end.witness});
+  }
+  if (!ranges.empty() || !settled.lifetime.empty()) progress_.pass_over(ranges, settled.lifetime);
 }
 
 void DroppedDeliveries::settle(std::span<const Delivery> completed) {
-  std::vector<SourceRange> settled;
+  Group settled;
   Amount dropped;
   {
     const MutexLock lock(mutex_);
     for (const Delivery& delivery : completed) finish(delivery.queue_number, settled);
     if (first_open_ == next_) dropped = std::exchange(dropped_, {});
   }
-  if (!settled.empty()) progress_.pass_over(settled);
+  pass_on(settled);
   if (dropped.events != 0) {
     log::warn(component_, "the queue is empty again; events were dropped",
               {{"events", dropped.events}, {"bytes", dropped.bytes}});
@@ -97,18 +118,21 @@ void DroppedDeliveries::keep(Delivery&& delivery) {
   auto group = next == groups_.begin() ? groups_.end() : std::prev(next);
   if (group == groups_.end() || group->second.last + 1 != number) group = groups_.emplace_hint(next, number, Group{});
   group->second.last = number;
+  add_to_lifetime(group->second.lifetime[dropped.pipeline], dropped, Reason::queue_full);
   for (const SourceRange& range : dropped.ranges) {
-    if (range.file && range.file->id != 0) insert(group->second.ranges[range.file], range.begin, {range.end, range.witness});
+    if (range.file && range.file->id != 0)
+      insert(group->second.ranges[range.file], range.begin, {range.end, range.witness});
   }
   if (next == groups_.end() || next->first != number + 1) return;
   for (const auto& [file, intervals] : next->second.ranges) {
     for (const auto& [begin, end] : intervals) insert(group->second.ranges[file], begin, end);
   }
+  for (const auto& [pipeline, totals] : next->second.lifetime) group->second.lifetime[pipeline].add(totals);
   group->second.last = next->second.last;
   groups_.erase(next);
 }
 
-void DroppedDeliveries::finish(std::uint64_t number, std::vector<SourceRange>& settled) {
+void DroppedDeliveries::finish(std::uint64_t number, Group& settled) {
   if (number == 0) return;
   insert(done_, number, {number + 1, {}});
   if (done_.begin()->first == first_open_) {
@@ -117,8 +141,9 @@ void DroppedDeliveries::finish(std::uint64_t number, std::vector<SourceRange>& s
   }
   while (!groups_.empty() && groups_.begin()->second.last < first_open_) {
     for (const auto& [file, intervals] : groups_.begin()->second.ranges) {
-      for (const auto& [begin, end] : intervals) settled.push_back({file, begin, end.offset, end.witness});
+      for (const auto& [begin, end] : intervals) insert(settled.ranges[file], begin, end);
     }
+    for (const auto& [pipeline, totals] : groups_.begin()->second.lifetime) settled.lifetime[pipeline].add(totals);
     groups_.erase(groups_.begin());
   }
 }

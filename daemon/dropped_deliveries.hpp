@@ -31,6 +31,9 @@ class DroppedDeliveries final : public SinkProgress {
   /// A numbered delivery that the sink will not get.
   void drop(Delivery&& delivery);
 
+  /// All that was dropped is in the sink's positions. Any thread.
+  bool settled() const;
+
   void complete(const Delivery& delivery, std::span<const OutputMark> outputs) override;
   void complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) override;
   Status announce(const OutputMark& output) override { return progress_.announce(output); }
@@ -48,6 +51,7 @@ class DroppedDeliveries final : public SinkProgress {
   struct Group {
     std::uint64_t last{0};
     std::map<SourceFileRef, Intervals> ranges;
+    std::map<std::uint32_t, LedgerSnapshot::Sink> lifetime;  // by Delivery::pipeline
   };
 
   static void insert(Intervals& intervals, std::uint64_t begin, End end);
@@ -55,7 +59,9 @@ class DroppedDeliveries final : public SinkProgress {
   void keep(Delivery&& delivery) LOGPIPE_REQUIRES(mutex_);
   void settle(std::span<const Delivery> completed);
   /// Ranges of the groups that nothing older stands before any more, and which are now forgotten here.
-  void finish(std::uint64_t number, std::vector<SourceRange>& settled) LOGPIPE_REQUIRES(mutex_);
+  void finish(std::uint64_t number, Group& settled) LOGPIPE_REQUIRES(mutex_);
+  void set_busy(int change);
+  void pass_on(const Group& settled);
 
   SinkProgress& progress_;
   const std::string sink_;
@@ -63,8 +69,9 @@ class DroppedDeliveries final : public SinkProgress {
   MetricsRegistry* const metrics_;
 
   // A mutex, not a channel: senders and the sink's thread meet here for a few instructions per delivery.
-  Mutex mutex_;
+  mutable Mutex mutex_;
   std::uint64_t next_ LOGPIPE_GUARDED_BY(mutex_){1};
+  int busy_ LOGPIPE_GUARDED_BY(mutex_){0};  // threads between what the ledger hears and what the positions do
   std::uint64_t first_open_ LOGPIPE_GUARDED_BY(mutex_){1};            // every number before it is complete or dropped
   Intervals done_ LOGPIPE_GUARDED_BY(mutex_);                         // behind it
   std::map<std::uint64_t, Group> groups_ LOGPIPE_GUARDED_BY(mutex_);  // by their first number

@@ -38,6 +38,7 @@ Emitter::Emitter(const Plan& plan, std::size_t pipeline, const GraphServices& se
 }
 
 void Emitter::add_output(SinkInlet output) {
+  sink_accounts_.push_back(&account_->sink(plan_->sinks[pipeline_->sinks[outputs_->size()]].name));
   outputs_->emplace_back(std::move(output));
 }
 
@@ -68,6 +69,7 @@ void Emitter::account(const Processed& processed) {
     stage_counter(tally).add(tally.events);
   }
   account_->passed(processed.received, processed.remaining);
+  for (const std::size_t output : processed.outputs) sink_accounts_[output]->handed_over();
 }
 
 Status Emitter::publish(Processed& processed, const Context& run) {
@@ -86,6 +88,13 @@ Status Emitter::publish(Processed& processed, const Context& run) {
   return {};
 }
 
+/// The sink has fallen behind and will read this by itself: its position stays in front of it.
+void Emitter::leave(std::size_t output, Delivery& delivery) {
+  sink_accounts_[output]->discarded(reason_name(Reason::detached), delivery.admitted);
+  sink_accounts_[output]->completed(delivery.admitted);
+  delivery = Delivery();
+}
+
 Status Emitter::operator()(Processed&& processed, const Context& run) {
   account(processed);
   if (Status published = publish(processed, run); !published) return published;
@@ -101,6 +110,10 @@ Status Emitter::operator()(Processed&& processed, const Context& run) {
       any_left = true;
       Delivery& delivery = processed.deliveries[i];
       if (delivery.ranges.empty() && delivery.admitted.events == 0) continue;  // sent in the first round, or empty
+      if (output->detached()) {
+        leave(processed.outputs[i], delivery);
+        continue;
+      }
       if (processed.outputs[i] == full) continue;
       const SendStatus sent = may_wait ? output->send(std::move(delivery), run) : output->try_send(std::move(delivery));
       switch (sent) {
@@ -108,7 +121,11 @@ Status Emitter::operator()(Processed&& processed, const Context& run) {
           delivery = Delivery();
           break;
         case SendStatus::closed:
-          output.reset();
+          if (output->detached()) {
+            leave(processed.outputs[i], delivery);
+          } else {
+            output.reset();
+          }
           break;
         case SendStatus::aborted:
           return fail(error_of(run));

@@ -46,6 +46,7 @@ class Emitter {
   };
   void account(const Processed& processed);
   Status publish(Processed& processed, const Context& run);
+  void leave(std::size_t output, Delivery& delivery);
   Counter& stage_counter(const Tally& tally);
 
   const Plan* plan_;
@@ -53,6 +54,7 @@ class Emitter {
   GraphServices services_;
   PipelineAccount* account_;
   SinkAccount* publish_account_{nullptr};
+  std::vector<SinkAccount*> sink_accounts_;  // by output
   std::shared_ptr<EmitterOutputs> outputs_{std::make_shared<EmitterOutputs>()};
   std::map<std::uint32_t, SourceCounters> sources_;                            // of the sources this pipeline counts
   std::map<std::pair<std::uint32_t, std::uint32_t>, Counter> stage_counters_;  // by component and reason

@@ -19,6 +19,8 @@
 
 namespace logpipe {
 
+class Planner;
+
 /// What pipelines run on. All of it outlives the graph.
 struct GraphServices {
   BlockPool* pool{nullptr};
@@ -26,6 +28,7 @@ struct GraphServices {
   HealthTable* health{nullptr};
   Ledger* ledger{nullptr};
   TopicHub* topics{nullptr};
+  Planner* planner{nullptr};    ///< makes the parts for sinks that fall behind; null: none does
   WorkerBoard* board{nullptr};  ///< null: nobody wants to know what the workers do
 };
 

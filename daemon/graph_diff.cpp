@@ -159,19 +159,23 @@ GraphDiff graph_diff(const Settings& now_settings, const Settings& next_settings
   sources.merge(without_equal(next.sources, now.sources, same_source));
   Names pipelines = without_equal(now.pipelines, next.pipelines, same_pipeline);
   pipelines.merge(without_equal(next.pipelines, now.pipelines, same_pipeline));
+  GraphDiff diff;
+  diff.end_sinks = without_equal(now.sinks, next.sinks, equal);
+  diff.begin_sinks = without_equal(next.sinks, now.sinks, equal);
+  // Of pipelines that topics join none can be held: the one behind it would wait for it for ever.
+  for (const auto& [name, pipeline] : now.pipelines) {
+    if (!pipeline.joined.empty() && meet(pipeline.sinks, diff.end_sinks)) pipelines.insert(name);
+  }
   for (std::size_t before = 0; before != sources.size() + pipelines.size();) {
     before = sources.size() + pipelines.size();
     spread(now, sources, pipelines);
     spread(next, sources, pipelines);
   }
 
-  GraphDiff diff;
   diff.end_sources = present(sources, now.sources);
   diff.begin_sources = present(sources, next.sources);
   diff.end_pipelines = present(pipelines, now.pipelines);
   diff.begin_pipelines = present(pipelines, next.pipelines);
-  diff.end_sinks = without_equal(now.sinks, next.sinks, equal);
-  diff.begin_sinks = without_equal(next.sinks, now.sinks, equal);
   for (const auto& [name, pipeline] : now.pipelines) {
     if (diff.end_pipelines.contains(name)) continue;
     if (meet(pipeline.sources, diff.end_sources) || meet(pipeline.sinks, diff.end_sinks)) {

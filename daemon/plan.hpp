@@ -46,6 +46,8 @@ struct Plan {
     std::vector<std::size_t> publishers;   ///< the pipelines whose topics they can match
     std::vector<std::size_t> subscribers;  ///< the pipelines that subscribe to this one
     WorkerPoolOptions pool;
+    /// It brings a sink that has fallen behind up with the others, and publishes nothing.
+    bool catches_up{false};
 
     std::string source_component;  ///< what is called so in the ledger and in metrics: the source of the tallies of
                                    ///< none of the stages

@@ -48,7 +48,7 @@ Publisher::Publisher(const Plan& plan, std::size_t pipeline, BlockPool& pool, To
 
 BlockRef Publisher::operator()(const Batch& batch) {
   const bool any = !batch.events.empty() || !batch.routed.empty();
-  everything_ = any && topics_ != nullptr && topics_->wants(batch.block().size());
+  everything_ = any && topics_ != nullptr && !pipeline_.catches_up && topics_->wants(batch.block().size());
   if (!everything_ && pipeline_.subscribers.empty()) return nullptr;
   lines_.clear();
   origins_.clear();

@@ -43,6 +43,11 @@ std::optional<ReloadBoard::Answer> ReloadBoard::answer_to(std::uint64_t number) 
   return std::nullopt;
 }
 
+bool ReloadBoard::knows(std::uint64_t number) const {
+  const MutexLock lock(mutex_);
+  return number >= 1 && number <= asked_;
+}
+
 std::string ReloadBoard::to_json() const {
   const MutexLock lock(mutex_);
   const Answer last = past_.empty() ? Answer{} : past_.back().answer;

@@ -29,6 +29,8 @@ class ReloadBoard {
     std::string outcome;
   };
   std::optional<Answer> answer_to(std::uint64_t number) const;
+  /// Somebody has asked for it.
+  bool knows(std::uint64_t number) const;
 
   /// One line of JSON with a final newline: {"asked":3,"answered":2,"ok":true,"outcome":"pipeline main begun again"};
   /// `ok` and `outcome` are those of the last answer.

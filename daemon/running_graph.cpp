@@ -6,8 +6,10 @@
 #include "channel/tee.hpp"
 #include "channel/worker_pool.hpp"
 #include "daemon/block_worker.hpp"
+#include "daemon/builder.hpp"
 #include "daemon/emitter.hpp"
 #include "daemon/topology.hpp"
+#include "telemetry/log.hpp"
 
 namespace logpipe {
 
@@ -19,6 +21,14 @@ constexpr std::size_t kBlocksAhead = 8;
 constexpr std::size_t kEventsAhead = 256;
 /// Deliveries that are under way tell nobody when they are complete; while a change waits for them it looks this often.
 constexpr std::chrono::milliseconds kLookEvery{1};
+/// The same for a sink that has fallen behind.
+constexpr std::chrono::milliseconds kTendEvery{20};
+/// A sink that reads by itself has caught up when so little is left.
+constexpr double kCaughtUpBytes = 1 << 20;
+/// When delivering the rest takes longer than this, too much has come meanwhile, and the sink goes on by itself.
+constexpr std::chrono::seconds kReturnWithin{2};
+/// It reads by itself for so long at least.
+constexpr std::chrono::milliseconds kReadFor{200};
 
 std::vector<MetricCallback> watch_queue(MetricsRegistry& metrics, const std::string& component,
                                         const std::shared_ptr<const ChannelStats>& stats) {
@@ -63,12 +73,17 @@ RunningGraph::~RunningGraph() = default;
 
 // --- Beginning.
 
-Status RunningGraph::start(const Plan& plan) {
+Status RunningGraph::start(const Plan& plan) try {
   GraphDiff everything;
   everything.begin_sources = names_of(plan.sources);
   everything.begin_pipelines = names_of(plan.pipelines);
   everything.begin_sinks = names_of(plan.sinks);
-  return begin(plan, everything);
+  Status begun = begin(plan, everything);
+  if (!begun) let_go();
+  return begun;
+} catch (const std::exception& error) {  // no memory, no threads
+  let_go();
+  return fail(ErrorKind::internal, error.what());
 }
 
 Status RunningGraph::begin(const Plan& plan, const GraphDiff& diff) {
@@ -80,6 +95,7 @@ Status RunningGraph::begin(const Plan& plan, const GraphDiff& diff) {
     if (!diff.begin_pipelines.contains(part.name)) continue;
     Pipeline& pipeline = pipelines_[part.name];
     pipeline.joined = !part.publishers.empty() || !part.subscribers.empty();
+    pipeline.catches_up = part.catches_up;
     pipeline.sinks.clear();
     for (const std::size_t sink : part.sinks) pipeline.sinks.push_back(plan.sinks[sink].name);
   }
@@ -113,8 +129,25 @@ void RunningGraph::begin_sink(const Plan::SinkPart& part) {
   SinkQueue queue = open_sink_queue(part.queue);
   Sink& sink = sinks_[part.name];
   sink.callbacks = watch_queue(*services_.metrics, part.name, queue.outlet.stats());
-  sink.queue = std::move(queue.inlet);
   sink.ended = false;
+  sink.split = Split::none;
+  sink.detachment.reset();
+  sink.dropped = part.queue.dropped;
+  if (part.queue.when_full == QueueFull::detach && services_.planner != nullptr) {
+    // Told by whichever emitter waited in vain, one at a time.
+    auto report = std::make_shared<Sender<Event>>(report_.clone());
+    sink.detachment =
+        std::make_shared<SinkDetachment>(part.queue.detach_after, [name = part.name, report, run = context_.run] {
+          Event event(Ended{Kind::detached, name});
+          static_cast<void>(report->send(std::move(event), run));
+        });
+    queue.inlet.detach_by(sink.detachment);
+    sink.health = services_.health->component("queue " + part.name);
+    sink.detached = services_.metrics->gauge(
+        {"logpipe_sink_detached", "1 while a sink that has fallen behind reads its sources' files by itself."},
+        {{"sink", part.name}});
+  }
+  sink.queue = std::move(queue.inlet);
   sink_ends_.push_back(std::make_shared<Status>());
   spawn(Kind::sink, part.name, "sink " + part.name,
         [object = part.sink, end = sink_ends_.back(), rx = std::move(queue.outlet), context = context_]() mutable {
@@ -160,11 +193,15 @@ void RunningGraph::begin_workers(const std::shared_ptr<const Plan>& plan, std::s
   Emitter emitter(*plan, index, services_);
   for (const std::string& sink : pipeline.sinks) {
     const auto kept = pipeline.senders.find(sink);
-    emitter.add_output(kept != pipeline.senders.end() ? std::move(kept->second) : sinks_.at(sink).queue->clone());
+    if (kept != pipeline.senders.end()) {
+      emitter.add_output(std::move(kept->second));
+    } else {
+      const SinkInlet& queue = *sinks_.at(sink).queue;
+      emitter.add_output(pipeline.catches_up ? queue.patient() : queue.clone());
+    }
   }
   pipeline.senders.clear();
   pipeline.outputs = emitter.outputs();
-  pipeline.account = &services_.ledger->pipeline(part.name);
   pipeline.detach = std::make_shared<PoolDetach<BlockRef>>();
   pipeline.detaching = false;
   pipeline.works = true;
@@ -267,6 +304,14 @@ void RunningGraph::on_event(Event&& event) {
     case Kind::sink:
       sinks_.at(ended.name).ended = true;
       break;
+    case Kind::detached:
+      if (const auto found = sinks_.find(ended.name); found != sinks_.end()) {
+        log::warn("queue " + ended.name,
+                  "full for too long: the others go on without this sink, which will read what "
+                  "it misses from the files");
+        enter(found->second, Split::draining, "has fallen behind; what was sent to it before is being delivered");
+      }
+      break;
     case Kind::pipeline: {
       Pipeline& pipeline = pipelines_.at(ended.name);
       pipeline.works = false;
@@ -282,11 +327,13 @@ void RunningGraph::on_event(Event&& event) {
 }
 
 template <class Over>
-Status RunningGraph::wait_until(Over over) {
+Status RunningGraph::wait_until(Over over, Look look) {
   while (!over()) {
+    std::optional<SteadyTime> deadline;
+    if (look == Look::again) deadline = std::chrono::steady_clock::now() + kLookEvery;
     std::optional<Event> event;
-    if (Status status = next_event(event); !status) return status;
-    on_event(std::move(*event));
+    if (Status status = next_event(event, deadline); !status) return status;
+    if (event) on_event(std::move(*event));
   }
   return {};
 }
@@ -298,40 +345,58 @@ void RunningGraph::release_unfed_sinks() {
       const Pipeline& pipeline = entry.second;
       return pipeline.works && std::find(pipeline.sinks.begin(), pipeline.sinks.end(), name) != pipeline.sinks.end();
     });
-    if (!fed) sink.queue.reset();
+    if (!fed && sink.split != Split::draining) sink.queue.reset();
   }
 }
 
 bool RunningGraph::all_over() const {
-  return std::none_of(pipelines_.begin(), pipelines_.end(), [](const auto& entry) { return entry.second.works; });
+  return std::none_of(pipelines_.begin(), pipelines_.end(), [](const auto& entry) { return entry.second.works; }) &&
+         std::none_of(sinks_.begin(), sinks_.end(),
+                      [](const auto& entry) { return entry.second.split == Split::draining; });
 }
 
-Status RunningGraph::supervise() {
+Status RunningGraph::supervise() try {
   Status changed;
   for (;;) {
     release_unfed_sinks();
     if (!waiting_.empty()) {
       const std::shared_ptr<GraphChange> change = std::move(waiting_.front());
       waiting_.pop_front();
-      changed = apply(*change);
+      changed = rejoin_all();
+      if (changed) changed = apply(*change);
       change->done(changed);
       if (!changed) break;
       continue;
     }
-    if (all_over()) break;
+    changed = tend_splits();
+    if (!changed || all_over()) break;
     std::optional<Event> event;
-    if (!next_event(event)) break;
-    on_event(std::move(*event));
+    const auto deadline =
+        split_anywhere() ? std::optional(std::chrono::steady_clock::now() + kTendEvery) : std::nullopt;
+    if (!next_event(event, deadline)) break;
+    if (event) on_event(std::move(*event));
   }
   const bool stopped = context_.intake.done();
-  // Whatever comes from here on comes by itself, and nothing of it may wait for this task.
+  let_go();
+  return stopped ? Status() : changed;
+} catch (...) {
+  let_go();
+  throw;
+}
+
+/// Whatever comes from here on comes by itself, and nothing of it may wait for the graph's own task.
+void RunningGraph::let_go() {
   std::vector<std::shared_ptr<GraphChange>> late(waiting_.begin(), waiting_.end());
   waiting_.clear();
-  while (std::optional<Event> event = events_->try_recv()) {
-    if (auto* change = std::get_if<std::shared_ptr<GraphChange>>(&*event)) late.push_back(std::move(*change));
+  if (events_) {
+    while (std::optional<Event> event = events_->try_recv()) {
+      if (auto* change = std::get_if<std::shared_ptr<GraphChange>>(&*event)) late.push_back(std::move(*change));
+    }
+    events_.reset();
   }
-  events_.reset();
+  subscriptions_.clear();
   for (auto& [name, pipeline] : pipelines_) {
+    if (pipeline.detach) pipeline.detach->abandon();
     pipeline.receivers.clear();
     pipeline.ends.clear();
     pipeline.senders.clear();
@@ -339,7 +404,6 @@ Status RunningGraph::supervise() {
   }
   for (auto& [name, sink] : sinks_) sink.queue.reset();
   for (const auto& change : late) change->done(fail(ErrorKind::canceled, "the pipelines have ended"));
-  return stopped ? Status() : changed;
 }
 
 bool RunningGraph::post(GraphChange change) {
@@ -351,6 +415,111 @@ Status RunningGraph::worst_sink_end(int (*severity)(const Status&)) const {
   const auto worst = std::max_element(sink_ends_.begin(), sink_ends_.end(),
                                       [&](const auto& a, const auto& b) { return severity(*a) < severity(*b); });
   return worst == sink_ends_.end() ? Status() : **worst;
+}
+
+// --- Sinks that fall behind.
+
+bool RunningGraph::split_anywhere() const {
+  return std::any_of(sinks_.begin(), sinks_.end(), [](const auto& entry) { return entry.second.split != Split::none; });
+}
+
+void RunningGraph::enter(Sink& sink, Split split, const std::string& reason) {
+  sink.split = split;
+  sink.since = std::chrono::steady_clock::now();
+  sink.detached.set(split == Split::none ? 0 : 1);
+  sink.health.set(split == Split::none ? HealthState::ok : HealthState::degraded, reason);
+}
+
+/// Nothing is under way to the sink: from the pipelines that all have, or from those of its own.
+bool RunningGraph::settled(const std::string& sink, bool by_itself) const {
+  return std::all_of(pipelines_.begin(), pipelines_.end(), [&](const auto& entry) {
+    const Pipeline& pipeline = entry.second;
+    const bool has = std::find(pipeline.sinks.begin(), pipeline.sinks.end(), sink) != pipeline.sinks.end();
+    if (!has || pipeline.catches_up != by_itself) return true;
+    return (!by_itself || !pipeline.works) && services_.ledger->settled(entry.first, sink);
+  });
+}
+
+bool RunningGraph::reads_by_itself(const std::string& sink) const {
+  const std::string ending = CheckpointStore::split_name({}, sink);
+  return std::any_of(sources_.begin(), sources_.end(),
+                     [&](const auto& entry) { return entry.first.ends_with(ending) && entry.second.tasks > 0; });
+}
+
+bool RunningGraph::caught_up(const std::string& sink) const {
+  const std::string ending = CheckpointStore::split_name({}, sink);
+  double left = 0;
+  for (const auto& [name, source] : sources_) {
+    if (!name.ends_with(ending)) continue;
+    left += services_.metrics->value("logpipe_source_lag_bytes", {{"source", name}}).value_or(0);
+  }
+  return left < kCaughtUpBytes;
+}
+
+void RunningGraph::stop_reading_by_itself(const std::string& sink) {
+  const std::string ending = CheckpointStore::split_name({}, sink);
+  for (const auto& [name, source] : sources_) {
+    if (name.ends_with(ending)) source.cancel("caught up");
+  }
+}
+
+Status RunningGraph::tend_splits() {
+  for (auto& [name, sink] : sinks_) {
+    if (Status status = tend(name, sink); !status) return status;
+  }
+  return {};
+}
+
+/// One step of a sink that has fallen behind, if it is time for one.
+Status RunningGraph::tend(const std::string& name, Sink& sink) {
+  const auto now = std::chrono::steady_clock::now();
+  switch (sink.split) {
+    case Split::none:
+      return {};
+    case Split::draining:
+      if (!settled(name, false)) return {};
+      if (Status status = apply(services_.planner->split(name)); !status) return status;
+      enter(sink, Split::behind, "has fallen behind and reads the files by itself");
+      return {};
+    case Split::behind:
+      // Files are looked at when it begins: until then little seems to be left. One that has ended has read all there
+      // is.
+      if (!reads_by_itself(name) || now - sink.since < kReadFor || !caught_up(name)) return {};
+      stop_reading_by_itself(name);
+      enter(sink, Split::returning, "has nearly caught up");
+      return {};
+    case Split::returning:
+      if (!settled(name, true)) return {};
+      if (now - sink.since <= kReturnWithin) return rejoin(name, sink);
+      if (Status status = apply(services_.planner->split(name)); !status) return status;
+      enter(sink, Split::behind, "has fallen behind and reads the files by itself");
+      return {};
+  }
+  return {};
+}
+
+Status RunningGraph::rejoin(const std::string& name, Sink& sink) {
+  GraphChange change = services_.planner->rejoin(name);
+  change.build = [build = std::move(change.build), detachment = sink.detachment] {
+    detachment->attach();  // nobody sends now
+    return build();
+  };
+  if (Status status = apply(change); !status) return status;
+  enter(sink, Split::none, {});
+  log::info("queue " + name, "the sink has caught up, and gets what the others get");
+  return {};
+}
+
+/// A change is made between configurations in which every sink gets what its pipelines send.
+Status RunningGraph::rejoin_all() {
+  for (auto& [name, sink] : sinks_) {
+    if (sink.split == Split::none) continue;
+    stop_reading_by_itself(name);
+    Status status = wait_until([&] { return settled(name, false) && settled(name, true); }, Look::again);
+    if (status) status = rejoin(name, sink);
+    if (!status) return status;
+  }
+  return {};
 }
 
 // --- Changing.
@@ -376,7 +545,10 @@ Status RunningGraph::apply(const GraphChange& change) {
 /// In the order in which what is under way is kept: the workers let go between two blocks, what waits in front of them
 /// stays there or is read again, and a sink ends behind all that was sent to it.
 Status RunningGraph::end_parts(const GraphDiff& diff) {
+  // What a source has read may be gone by now (deleted, truncated): the workers get it all.
   for (const std::string& name : diff.end_sources) sources_.at(name).cancel("reload");
+  Status status = wait_until([&] { return read_out(diff); }, Look::again);
+  if (!status) return status;
   std::vector<Pipeline*> detached;
   std::vector<Pipeline*> emptied;
   for (const auto* names : {&diff.end_pipelines, &diff.hold_pipelines}) {
@@ -392,13 +564,11 @@ Status RunningGraph::end_parts(const GraphDiff& diff) {
     }
   }
   const auto works = [](const Pipeline* pipeline) { return pipeline->works; };
-  Status status = wait_until([&] { return std::none_of(detached.begin(), detached.end(), works); });
+  status = wait_until([&] { return std::none_of(detached.begin(), detached.end(), works); });
   if (!status) return status;
   take_back_inputs(diff);
   status = wait_until([&] {
-    return std::all_of(diff.end_sources.begin(), diff.end_sources.end(),
-                       [&](const std::string& name) { return sources_.at(name).tasks == 0; }) &&
-           std::all_of(emptied.begin(), emptied.end(),
+    return std::all_of(emptied.begin(), emptied.end(),
                        [](const Pipeline* pipeline) { return !pipeline->works && pipeline->subscriptions == 0; });
   });
   if (!status) return status;
@@ -415,8 +585,18 @@ Status RunningGraph::end_parts(const GraphDiff& diff) {
   return wait_until_settled(diff);
 }
 
-/// What a source that ends had handed over and no worker has taken is let go: nothing of it is accounted for yet, and
-/// the source that begins reads it again.
+/// The sources that end have ended, and the workers have taken all that they had read.
+bool RunningGraph::read_out(const GraphDiff& diff) const {
+  const auto ended = [&](const std::string& name) { return sources_.at(name).tasks == 0; };
+  if (!std::all_of(diff.end_sources.begin(), diff.end_sources.end(), ended)) return false;
+  return std::all_of(pipelines_.begin(), pipelines_.end(), [&](const auto& entry) {
+    return std::all_of(entry.second.inputs.begin(), entry.second.inputs.end(), [&](const Input& input) {
+      return !diff.end_sources.contains(input.source) || input.stats->items() == 0;
+    });
+  });
+}
+
+/// The inputs of the sources that run on, for the workers to come.
 void RunningGraph::take_back_inputs(const GraphDiff& diff) {
   for (auto& [name, pipeline] : pipelines_) {
     if (!pipeline.detaching) continue;
@@ -437,17 +617,15 @@ void RunningGraph::take_back_inputs(const GraphDiff& diff) {
 /// A source that begins again is told where every sink stands, so nothing of it may be under way.
 Status RunningGraph::wait_until_settled(const GraphDiff& diff) {
   if (diff.end_sources.empty()) return {};
-  std::vector<const PipelineAccount*> accounts;
-  for (const auto* names : {&diff.end_pipelines, &diff.hold_pipelines}) {
-    for (const std::string& name : *names) accounts.push_back(pipelines_.at(name).account);
-  }
-  while (!std::all_of(accounts.begin(), accounts.end(), [](const PipelineAccount* each) { return each->settled(); })) {
-    std::optional<Event> event;
-    const Status status = next_event(event, std::chrono::steady_clock::now() + kLookEvery);
-    if (!status) return status;
-    if (event) on_event(std::move(*event));
-  }
-  return {};
+  const auto settled = [this](const std::string& name) { return services_.ledger->settled(name); };
+  return wait_until(
+      [&] {
+        return std::all_of(diff.end_pipelines.begin(), diff.end_pipelines.end(), settled) &&
+               std::all_of(diff.hold_pipelines.begin(), diff.hold_pipelines.end(), settled) &&
+               std::all_of(sinks_.begin(), sinks_.end(),
+                           [](const auto& entry) { return !entry.second.dropped || entry.second.dropped->settled(); });
+      },
+      Look::again);
 }
 
 }  // namespace logpipe

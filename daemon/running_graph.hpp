@@ -51,7 +51,7 @@ class RunningGraph {
   Status worst_sink_end(int (*severity)(const Status&)) const;
 
  private:
-  enum class Kind : std::uint8_t { source, tee, subscription, pipeline, sink };
+  enum class Kind : std::uint8_t { source, tee, subscription, pipeline, sink, detached };
   struct Ended {
     Kind kind;
     std::string name;
@@ -70,21 +70,34 @@ class RunningGraph {
   struct Pipeline {
     std::vector<std::string> sinks;
     std::map<std::string, SinkInlet> senders;  // by sink, while no emitter has them
-    std::shared_ptr<EmitterOutputs> outputs;          // the emitter's, in the order of `sinks`
+    std::shared_ptr<EmitterOutputs> outputs;   // the emitter's, in the order of `sinks`
     std::shared_ptr<PoolDetach<BlockRef>> detach;
     std::vector<Input> inputs;
     std::vector<Receiver<BlockRef>> receivers;  // while no pool has them
     std::vector<std::shared_ptr<const LastPublisher>> ends;
-    const PipelineAccount* account{nullptr};
-    bool joined{false};  // by topics
-    bool works{false};   // a pool of workers has its receivers
+    bool joined{false};      // by topics
+    bool catches_up{false};  // for one sink alone
+    bool works{false};       // a pool of workers has its receivers
     bool detaching{false};
     std::size_t subscriptions{0};  // tasks
+  };
+  /// Where a sink stands that has fallen behind, see tend_splits().
+  enum class Split : std::uint8_t {
+    none,
+    draining,   // it gets nothing new; what was sent before is being delivered
+    behind,     // it has sources and pipelines of its own
+    returning,  // those have been told to end, and what they have read is being delivered
   };
   struct Sink {
     std::optional<SinkInlet> queue;  // until no pipeline feeds it any more
     std::vector<MetricCallback> callbacks;
     bool ended{false};
+    std::shared_ptr<DroppedDeliveries> dropped;  // null: its queue drops nothing
+    std::shared_ptr<SinkDetachment> detachment;  // null: its queue makes the others wait, or drops
+    Split split{Split::none};
+    SteadyTime since{};  // of that state
+    ComponentHealth health;
+    Gauge detached;
   };
 
   // Beginning.
@@ -99,15 +112,31 @@ class RunningGraph {
   // Hearing of ends.
   Status next_event(std::optional<Event>& event, std::optional<SteadyTime> deadline = {});
   void on_event(Event&& event);
+  /// Waits for what ends tell, or with `Look::again` for what nobody tells.
+  enum class Look : std::uint8_t { at_events, again };
   template <class Over>
-  Status wait_until(Over over);
+  Status wait_until(Over over, Look look = Look::at_events);
   void release_unfed_sinks();
+  void let_go();
   bool all_over() const;
+
+  // Sinks that fall behind.
+  Status tend_splits();
+  Status tend(const std::string& name, Sink& sink);
+  void enter(Sink& sink, Split split, const std::string& reason);
+  bool split_anywhere() const;
+  bool settled(const std::string& sink, bool by_itself) const;
+  bool reads_by_itself(const std::string& sink) const;
+  bool caught_up(const std::string& sink) const;
+  void stop_reading_by_itself(const std::string& sink);
+  Status rejoin(const std::string& name, Sink& sink);
+  Status rejoin_all();
 
   // Changing.
   Status apply(const GraphChange& change);
   Status end_parts(const GraphDiff& diff);
   Status wait_until_settled(const GraphDiff& diff);
+  bool read_out(const GraphDiff& diff) const;
   void take_back_inputs(const GraphDiff& diff);
 
   template <class Body>

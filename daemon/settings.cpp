@@ -339,6 +339,39 @@ void check_together(const Components& components, const Settings& settings, Diag
   }
 }
 
+/// A sink that reads by itself what it has missed needs sources that can be read again, and no topics before it.
+void check_detach(const Components& components, const Settings& settings, Diagnostics& diagnostics) {
+  for (std::size_t i = 0; i < settings.sinks.size(); ++i) {
+    const Settings::SinkSettings& sink = settings.sinks[i];
+    if (sink.queue.when_full != QueueFull::detach) continue;
+    const auto refuse = [&](const std::string& why, const std::string& hint) {
+      config::Mark mark;
+      std::string path = "queue.when_full";
+      for (const auto& named : components.sinks) {
+        const Node* queue = named.name == sink.name ? named.value.find("queue") : nullptr;
+        if (queue == nullptr) continue;
+        mark = queue->mark;
+        path = "sinks." + sink.name + ".queue.when_full";
+      }
+      diagnostics.error(mark, path, why, hint, config::Code::conflict);
+    };
+    for (const Settings::PipelineSettings& pipeline : settings.pipelines) {
+      if (std::find(pipeline.sinks.begin(), pipeline.sinks.end(), i) == pipeline.sinks.end()) continue;
+      if (!pipeline.subscribe.empty()) {
+        refuse("sink \"" + sink.name + "\" cannot read by itself what comes through topics (pipeline \"" +
+                   pipeline.name + "\")",
+               "use another `when_full`");
+      }
+      for (const std::size_t source : pipeline.sources) {
+        if (settings.sources[source].plan->replayable()) continue;
+        refuse("source \"" + settings.sources[source].name + "\" cannot be read again, so sink \"" + sink.name +
+                   "\" cannot be left behind",
+               "use another `when_full`");
+      }
+    }
+  }
+}
+
 Node map_of_type(const std::string& type) {
   Node map = Node::map();
   map.entries.push_back({"type", {}, Node::scalar(type)});
@@ -365,21 +398,25 @@ namespace {
 
 void check_queue(const QueueSettings& queue, Decoder& decoder) {
   if (queue.priority == QueuePriority::none || queue.when_full == QueueFull::block) return;
-  decoder.error_at("when_full", "a queue that goes by level does not drop, for it would drop the urgent with the rest",
+  decoder.error_at("when_full",
+                   "a queue that goes by level neither drops nor detaches, for that would hit the urgent with the rest",
                    "leave out `priority`, or `when_full: block`", config::Code::conflict);
 }
 
 }  // namespace
 
 const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>) {
-  static const auto schema = config::Schema<QueueSettings>("Queue")
-                                 .optional("max_events", &QueueSettings::max_events, "Events that may wait.")
-                                 .range(std::uint64_t{1}, std::uint64_t{10000000})
-                                 .optional("max_bytes", &QueueSettings::max_bytes, "Bytes of memory that may wait.")
-                                 .range(Bytes(4096), Bytes(64ull << 30))
-                                 .optional("priority", &QueueSettings::priority, "What leaves the queue first.")
-                                 .optional("when_full", &QueueSettings::when_full, "What a full queue does.")
-                                 .verify_with(check_queue);
+  static const auto schema =
+      config::Schema<QueueSettings>("Queue")
+          .optional("max_events", &QueueSettings::max_events, "Events that may wait.")
+          .range(std::uint64_t{1}, std::uint64_t{10000000})
+          .optional("max_bytes", &QueueSettings::max_bytes, "Bytes of memory that may wait.")
+          .range(Bytes(4096), Bytes(64ull << 30))
+          .optional("priority", &QueueSettings::priority, "What leaves the queue first.")
+          .optional("when_full", &QueueSettings::when_full, "What a full queue does.")
+          .optional("detach_after", &QueueSettings::detach_after, "With `detach`: how long a full queue is waited for.")
+          .range(std::chrono::milliseconds(1), std::chrono::milliseconds(3600000))
+          .verify_with(check_queue);
   return schema;
 }
 
@@ -472,6 +509,7 @@ Settings decode_settings(const Node& root, Diagnostics& diagnostics) {
   decode_pipelines(components, diagnostics, settings);
   if (diagnostics.ok()) check_used(components, settings, diagnostics);
   if (diagnostics.ok()) check_together(components, settings, diagnostics);
+  if (diagnostics.ok()) check_detach(components, settings, diagnostics);
   if (diagnostics.ok()) check_topology(settings, diagnostics);
   for (Settings::PipelineSettings& pipeline : settings.pipelines) size_pool(pipeline);
   return settings;

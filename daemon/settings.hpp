@@ -42,6 +42,7 @@ struct QueueSettings {
   config::Bytes max_bytes{16 * 1024 * 1024};
   QueuePriority priority{QueuePriority::none};
   QueueFull when_full{QueueFull::block};
+  std::chrono::milliseconds detach_after{1000};
 };
 const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>);
 

@@ -16,6 +16,7 @@ constexpr std::size_t kOvertakesMax = 1024;
 }  // namespace
 
 SendStatus SinkInlet::try_send(Delivery&& delivery) {
+  if (detached()) return SendStatus::closed;
   if (!dropped_) return sender_.try_send(std::move(delivery));
   dropped_->number(delivery);
   if (when_full_ == QueueFull::drop_oldest) {
@@ -29,6 +30,14 @@ SendStatus SinkInlet::try_send(Delivery&& delivery) {
 }
 
 SendStatus SinkInlet::send(Delivery&& delivery, const Context& ctx) {
+  if (detachment_) {
+    if (detached()) return SendStatus::closed;
+    const SendStatus sent =
+        sender_.send(std::move(delivery), ctx, std::chrono::steady_clock::now() + detachment_->after());
+    if (sent != SendStatus::timeout) return sent;
+    detachment_->detach();
+    return SendStatus::closed;
+  }
   if (dropped_) {
     // `full` only while the sink is taking out all there is.
     const SendStatus sent = try_send(std::move(delivery));

@@ -1,8 +1,12 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 
 #include "channel/channel.hpp"
 #include "channel/context.hpp"
@@ -13,14 +17,37 @@
 namespace logpipe {
 
 /// What happens at a sink whose queue is full.
-enum class QueueFull : std::uint8_t { block, drop_oldest, drop_newest };
+enum class QueueFull : std::uint8_t { block, drop_oldest, drop_newest, detach };
 template <>
 struct config::EnumNames<QueueFull> {
   static constexpr EnumName<QueueFull> values[] = {
       {"block", QueueFull::block, "the sources wait, and with them every other sink of theirs"},
       {"drop_oldest", QueueFull::drop_oldest, "the oldest in the queue make room, counted as discarded"},
       {"drop_newest", QueueFull::drop_newest, "what has no room is discarded and counted"},
+      {"detach", QueueFull::detach,
+       "the sources go on without it, and it reads their files by itself until it has caught up"},
   };
+};
+
+/// Whether a sink gets what its pipelines send, or has fallen behind and is left to read by itself. Shared by the
+/// inlets of its queue and the graph. Threads: any.
+class SinkDetachment {
+ public:
+  /// `detached`: called once each time, by whoever had waited in vain for `after`; never beside itself.
+  SinkDetachment(std::chrono::milliseconds after, std::function<void()> detached)
+      : after_(after), tell_(std::move(detached)) {}
+  std::chrono::milliseconds after() const noexcept { return after_; }
+  bool detached() const noexcept { return detached_.load(); }
+  void detach() {
+    if (!detached_.exchange(true)) tell_();
+  }
+  /// It gets what is sent again.
+  void attach() noexcept { detached_.store(false); }
+
+ private:
+  const std::chrono::milliseconds after_;
+  const std::function<void()> tell_;
+  std::atomic<bool> detached_{false};
 };
 
 /// How the queue in front of a sink is to be.
@@ -28,6 +55,7 @@ struct SinkQueueOptions {
   Capacity capacity{};
   bool by_level{false};  ///< hands out the most severe first
   QueueFull when_full{QueueFull::block};
+  std::chrono::milliseconds detach_after{0};
   std::shared_ptr<DroppedDeliveries> dropped{};  ///< of a queue that drops; the sink reports its progress to it
 };
 
@@ -40,7 +68,16 @@ class SinkInlet {
   SinkInlet(Sender<Delivery> sender, QueueFull when_full, std::shared_ptr<DroppedDeliveries> dropped)
       : sender_(std::move(sender)), when_full_(when_full), dropped_(std::move(dropped)) {}
 
-  [[nodiscard]] SinkInlet clone() const { return {sender_.clone(), when_full_, dropped_}; }
+  [[nodiscard]] SinkInlet clone() const {
+    SinkInlet other(sender_.clone(), when_full_, dropped_);
+    other.detachment_ = detachment_;
+    return other;
+  }
+  /// From now on a full queue detaches the sink, as `detachment` says; while it is detached all is refused as `closed`.
+  void detach_by(std::shared_ptr<SinkDetachment> detachment) { detachment_ = std::move(detachment); }
+  /// One that waits whatever happens: for what the sink reads by itself.
+  [[nodiscard]] SinkInlet patient() const { return {sender_.clone(), when_full_, dropped_}; }
+  bool detached() const noexcept { return detachment_ && detachment_->detached(); }
   /// Never waits. `sent` also when something was dropped, be it this delivery.
   [[nodiscard]] SendStatus try_send(Delivery&& delivery);
   [[nodiscard]] SendStatus send(Delivery&& delivery, const Context& ctx);
@@ -49,6 +86,7 @@ class SinkInlet {
   Sender<Delivery> sender_;
   QueueFull when_full_{QueueFull::block};
   std::shared_ptr<DroppedDeliveries> dropped_;
+  std::shared_ptr<SinkDetachment> detachment_;
 };
 
 /// Both ends of the queue in front of a sink.

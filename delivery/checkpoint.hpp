@@ -83,8 +83,10 @@ class SinkProgress {
   /// The sink will not get this delivery: what it would have delivered is entered in the ledger as discarded. Its
   /// ranges are left to pass_over(). Any thread.
   virtual void discarded(const Delivery& /*delivery*/, Reason /*reason*/) {}
-  /// These ranges are settled without the sink ever seeing them. Any thread.
-  virtual void pass_over(std::span<const SourceRange> /*ranges*/) {}
+  /// These ranges are settled without the sink ever seeing them. `lifetime`: what was in them, by Delivery::pipeline,
+  /// see add_to_lifetime(). Any thread.
+  virtual void pass_over(std::span<const SourceRange> /*ranges*/,
+                         const std::map<std::uint32_t, LedgerSnapshot::Sink>& /*lifetime*/ = {}) {}
   /// Before the first byte goes to a file that is not among the open outputs: writes its present length to the journal
   /// at once, so that a crash before the next commit can be undone. Returns at once without a state directory.
   virtual Status announce(const OutputMark& output) = 0;
@@ -145,6 +147,18 @@ class CheckpointStore {
     std::set<std::string> begun_sources;  ///< likewise; what they had under way is complete in every sink that runs on
   };
   virtual void change_run(RunChange change) = 0;
+
+  /// What a source is called where it reads for one sink alone, which has fallen behind the others.
+  static std::string split_name(const std::string& source, const std::string& sink) {
+    return source + std::string(kForSink) + sink;
+  }
+  static constexpr std::string_view kForSink = " for sink ";
+  /// From now on every file of the source is, for this sink, one of the source split_name(…), at the same position.
+  /// Nothing of the source may be under way to the sink. A process that ends like this comes back with them joined.
+  virtual void split(const std::string& source, const std::string& sink) = 0;
+  /// Undoes that: the sink stands in the source's own files where it has got to. Nothing of either source may be under
+  /// way to the sink.
+  virtual void join(const std::string& source, const std::string& sink) = 0;
 
   /// A source has opened a file: where to go on. `first_offset`: where to begin if it was never seen (and for a sink
   /// that never saw it). A known file that is shorter than its position, whose head changed or that has other bytes

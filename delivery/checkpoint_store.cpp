@@ -65,6 +65,7 @@ Status JournalledCheckpoints::load() {
     }
     trackers_.emplace(name, std::make_unique<SinkTracker>(*this, name, &sink));
   }
+  join_all();
   if (!forgotten_.empty()) note_change();
   return {};
 }
@@ -79,6 +80,7 @@ void JournalledCheckpoints::begin_run(std::vector<std::string> sinks, SinkFeeds 
     tracker->begin_run(committed(name));
     tracker->set_hooks({});
   }
+  join_all();
   for (auto& [id, file] : files_) file.attached = false;
 }
 
@@ -95,7 +97,83 @@ void JournalledCheckpoints::change_run(RunChange change) {
     tracker->set_hooks({});
   }
   for (auto& [id, file] : files_) {
-    if (change.begun_sources.contains(file.record.source)) file.attached = false;
+    const bool feeds_some = std::any_of(feeds_.begin(), feeds_.end(),
+                                        [&](const auto& feed) { return feed.second.contains(file.record.source); });
+    if (change.begun_sources.contains(file.record.source) || !feeds_some) file.attached = false;
+  }
+}
+
+/// Sinks that had fallen behind stand in their sources' own files again.
+void JournalledCheckpoints::join_all() {
+  std::set<std::pair<std::string, std::string>> split_files;  // source, sink
+  for (const auto& [id, file] : files_) {
+    const std::size_t place = file.record.source.rfind(kForSink);
+    if (place == std::string::npos) continue;
+    split_files.emplace(file.record.source.substr(0, place), file.record.source.substr(place + kForSink.size()));
+  }
+  for (const auto& [source, sink] : split_files) {
+    const auto found = trackers_.find(sink);
+    if (found != trackers_.end()) join_locked(source, *found->second);
+  }
+}
+
+void JournalledCheckpoints::split(const std::string& source, const std::string& sink) {
+  const MutexLock commit_guard(commit_mutex_);
+  const MutexLock guard(mutex_);
+  SinkTracker& tracker = *trackers_.at(sink);
+  const std::string name = split_name(source, sink);
+  std::vector<journal::FileRecord> records;
+  for (const auto& [id, file] : files_) {
+    if (file.record.source == source) records.push_back(file.record);
+  }
+  for (journal::FileRecord& record : records) {
+    const std::uint64_t id = record.id;
+    const journal::Position position = tracker.leave(id).value_or(journal::Position{record.first_offset, {}});
+    const File& own = files_.at(id);
+    if (own.end && position.offset >= *own.end) continue;  // it has had all of it
+    record.id = next_file_id_++;
+    record.source = name;
+    File& file = files_[record.id];
+    file.record = record;
+    index_[{name, record.identity.device, record.identity.inode}] = record.id;
+    tracker.place(record.id, position);
+    dirty_file(file);
+  }
+}
+
+void JournalledCheckpoints::join(const std::string& source, const std::string& sink) {
+  const MutexLock commit_guard(commit_mutex_);
+  const MutexLock guard(mutex_);
+  join_locked(source, *trackers_.at(sink));
+}
+
+void JournalledCheckpoints::join_locked(const std::string& source, SinkTracker& sink) {
+  const std::string name = split_name(source, sink.name());
+  std::vector<std::uint64_t> ids;
+  for (const auto& [id, file] : files_) {
+    if (file.record.source == name) ids.push_back(id);
+  }
+  for (const std::uint64_t id : ids) {
+    File& file = files_.at(id);
+    const journal::FileRecord& record = file.record;
+    // None: a crash came before the sink's first step in it, and where the sink stands in the source's own file holds.
+    const std::optional<journal::Position> position = sink.leave(id);
+    const FileKey key{source, record.identity.device, record.identity.inode};
+    const auto own = index_.find(key);
+    if (own != index_.end()) {
+      if (position) sink.place(own->second, *position);
+      supersede(id);
+    } else if (position && file.end && position->offset >= *file.end) {
+      supersede(id);
+    } else {
+      // The source is done with it, and this sink is not: the source gets it back as one that it knows.
+      index_.erase({name, record.identity.device, record.identity.inode});
+      index_[key] = id;
+      file.record.source = source;
+      file.attached = false;
+      if (position) sink.place(id, *position);
+      dirty_file(file);
+    }
   }
 }
 

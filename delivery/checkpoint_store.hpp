@@ -31,6 +31,8 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
 
   void begin_run(std::vector<std::string> sinks, SinkFeeds feeds = {}) override;
   void change_run(RunChange change) override;
+  void split(const std::string& source, const std::string& sink) override;
+  void join(const std::string& source, const std::string& sink) override;
   Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) override;
   Resume restart(const SourceFileRef& file, int fd) override;
   void finished(const SourceFileRef& file, std::uint64_t end) override;
@@ -65,6 +67,8 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   Status announce(SinkTracker& sink, const OutputMark& output) override;
   void note_change() noexcept override;
 
+  void join_all() LOGPIPE_REQUIRES(mutex_);
+  void join_locked(const std::string& source, SinkTracker& sink) LOGPIPE_REQUIRES(mutex_);
   void seat_sinks(const std::vector<std::string>& sinks) LOGPIPE_REQUIRES(mutex_);
   Resume begin_file(const std::string& source, const std::string& path, const FileHead& head,
                     std::uint64_t first_offset) LOGPIPE_REQUIRES(mutex_);

@@ -55,6 +55,28 @@ Delivery::~Delivery() {
   release();
 }
 
+void add_to_lifetime(LedgerSnapshot::Sink& totals, const Delivery& delivery, std::optional<Reason> dropped) {
+  const auto put = [&totals](const Delivery::Discard& discard) {
+    Amounts& amounts = discard.intentional ? totals.discarded : totals.failed;
+    const std::string_view reason = reason_name(discard.reason);
+    const auto known = amounts.find(reason);
+    (known != amounts.end() ? known->second : amounts[std::string(reason)]) += discard.amount;
+    totals.received += discard.amount;
+  };
+  for (const Delivery::Discard& discard : delivery.discards) {
+    if (discard.reason != Reason::already_delivered) put(discard);  // that was counted when it was delivered
+  }
+  if (delivery.put_aside) {
+    for (const Delivery::Discard& discard : *delivery.put_aside) put(discard);
+  }
+  if (dropped) {
+    put({*dropped, true, delivery.delivered});
+  } else {
+    totals.received += delivery.delivered;
+    totals.delivered += delivery.delivered;
+  }
+}
+
 void Delivery::seal(const Batch& from) {
   const Block& block = from.block();
   ranges.reserve(ranges.size() + block.segments.size());

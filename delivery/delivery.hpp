@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,10 @@ class Delivery {
   std::size_t memory_{0};
   std::size_t charged_{0};
 };
+
+/// What a delivery adds to the lifetime ledger of its sink; `dropped`: why its events were not delivered. What the sink
+/// has had already is left out.
+void add_to_lifetime(LedgerSnapshot::Sink& totals, const Delivery& delivery, std::optional<Reason> dropped);
 
 /// Bounds of a sink's queue: by events and by bytes of memory.
 inline std::size_t item_count(const Delivery& delivery) noexcept {

@@ -58,7 +58,11 @@ void SinkTracker::complete_together(std::span<const Delivery> deliveries, std::s
     }
     for (const OutputMark& mark : outputs) enter(mark);
     news = settle();
-    for (const Delivery& delivery : deliveries) enter_lifetime(delivery);
+    for (const Delivery& delivery : deliveries) {
+      if (LedgerSnapshot::Sink* totals = lifetime_of(delivery.pipeline))
+        add_to_lifetime(*totals, delivery, std::nullopt);
+    }
+    news = news || lifetime_dirty_;
   }
   if (overflow) report_overflow();
   for (const Delivery& delivery : deliveries) {
@@ -110,13 +114,18 @@ void SinkTracker::discarded(const Delivery& delivery, Reason reason) {
   settle_account(delivery, reason);
 }
 
-void SinkTracker::pass_over(std::span<const SourceRange> ranges) {
+void SinkTracker::pass_over(std::span<const SourceRange> ranges,
+                            const std::map<std::uint32_t, LedgerSnapshot::Sink>& lifetime) {
   bool news = false;
   bool overflow = false;
   {
     const MutexLock lock(mutex_);
     overflow = !advance(ranges);
     news = settle();
+    for (const auto& [pipeline, amounts] : lifetime) {
+      if (LedgerSnapshot::Sink* totals = lifetime_of(pipeline)) totals->add(amounts);
+    }
+    news = news || lifetime_dirty_;
   }
   if (overflow) report_overflow();
   if (news) owner_.note_change();
@@ -245,6 +254,30 @@ void SinkTracker::drop(std::uint64_t file_id) {
   std::erase(moved_files_, file_id);
   std::erase(dirty_files_, file_id);
   if (settle()) owner_.note_change();
+}
+
+std::optional<journal::Position> SinkTracker::leave(std::uint64_t file_id) {
+  journal::Position position;
+  {
+    const MutexLock lock(mutex_);
+    const auto found = files_.find(file_id);
+    if (found == files_.end()) return std::nullopt;
+    position = {found->second.live.contiguous(), found->second.live.witness()};
+  }
+  drop(file_id);
+  return position;
+}
+
+void SinkTracker::place(std::uint64_t file_id, const journal::Position& position) {
+  {
+    const MutexLock lock(mutex_);
+    File& file = files_[file_id];
+    file.first = std::min(file.first, position.offset);
+    file.live.reset(position.offset, position.witness);
+    file.stable = position;
+    dirty_file(file_id, file);
+  }
+  owner_.note_change();
 }
 
 std::uint64_t SinkTracker::reached(std::uint64_t file_id) const {
@@ -386,33 +419,19 @@ bool SinkTracker::without_gaps() const {
 }
 
 // Behind settle(), whose answer says whether the amounts belong to the stable positions already.
-void SinkTracker::enter_lifetime(const Delivery& delivery) {
-  const SinkAccount* account = delivery.pipeline < accounts_.size() ? accounts_[delivery.pipeline] : nullptr;
-  if (account == nullptr) return;
-  const std::string& pipeline = account->pipeline().name();
-  LedgerSnapshot::Sink& totals = (without_gaps() ? lifetime_ : unsettled_)[pipeline];
-  const auto put = [&totals](const Delivery::Discard& discard) {
-    Amounts& amounts = discard.intentional ? totals.discarded : totals.failed;
-    const std::string_view reason = reason_name(discard.reason);
-    const auto known = amounts.find(reason);
-    (known != amounts.end() ? known->second : amounts[std::string(reason)]) += discard.amount;
-    totals.received += discard.amount;
-  };
-  for (const Delivery::Discard& discard : delivery.discards) {
-    if (discard.reason != Reason::already_delivered) put(discard);  // that was counted when it was delivered
-  }
-  totals.received += delivery.delivered;
-  totals.delivered += delivery.delivered;
-  if (delivery.put_aside) {
-    for (const Delivery::Discard& discard : *delivery.put_aside) put(discard);
-  }
+LedgerSnapshot::Sink* SinkTracker::lifetime_of(std::uint32_t pipeline) {
+  const SinkAccount* account = pipeline < accounts_.size() ? accounts_[pipeline] : nullptr;
+  if (account == nullptr) return nullptr;
   lifetime_dirty_ = true;
+  return &(gaps_ == 0 && parts_.empty() ? lifetime_ : unsettled_)[account->pipeline().name()];
 }
 
 bool SinkTracker::settle() {
   if (!without_gaps()) return false;
-  for (const auto& [pipeline, totals] : unsettled_) lifetime_[pipeline].add(totals);
-  unsettled_.clear();
+  if (gaps_ == 0 && parts_.empty()) {
+    for (const auto& [pipeline, totals] : unsettled_) lifetime_[pipeline].add(totals);
+    unsettled_.clear();
+  }
   const bool news = !moved_files_.empty() || !moved_outputs_.empty();
   for (const std::uint64_t id : moved_files_) {
     File& file = files_.at(id);

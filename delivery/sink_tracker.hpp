@@ -50,7 +50,8 @@ class SinkTracker final : public SinkProgress {
   void complete(const Delivery& delivery, std::span<const OutputMark> outputs) override;
   void complete_together(std::span<const Delivery> deliveries, std::span<const OutputMark> outputs) override;
   void discarded(const Delivery& delivery, Reason reason) override;
-  void pass_over(std::span<const SourceRange> ranges) override;
+  void pass_over(std::span<const SourceRange> ranges,
+                 const std::map<std::uint32_t, LedgerSnapshot::Sink>& lifetime = {}) override;
   Status announce(const OutputMark& output) override;
   void retire(const std::string& path) override;
   std::vector<OutputMark> recovered() const override;
@@ -66,6 +67,10 @@ class SinkTracker final : public SinkProgress {
   /// what it has settled, for nothing of the file is under way.
   std::uint64_t adopt(std::uint64_t file_id, std::uint64_t first_offset);
   void drop(std::uint64_t file_id);
+  /// Stops following a file; where it stood, if it did follow it. Nothing of it is under way.
+  std::optional<journal::Position> leave(std::uint64_t file_id);
+  /// Stands at that place of a file, of which nothing is under way.
+  void place(std::uint64_t file_id, const journal::Position& position);
   /// The farthest offset that is settled, 0 for a file it does not follow.
   std::uint64_t reached(std::uint64_t file_id) const;
   /// Where it would go on in a file, nothing for one it does not follow.
@@ -121,7 +126,8 @@ class SinkTracker final : public SinkProgress {
   bool settle() LOGPIPE_REQUIRES(mutex_);
   /// Nothing is settled that the positions do not cover.
   bool without_gaps() const LOGPIPE_REQUIRES(mutex_);
-  void enter_lifetime(const Delivery& delivery) LOGPIPE_REQUIRES(mutex_);
+  /// Where to add what a pipeline of that index has brought; null when nobody keeps it.
+  LedgerSnapshot::Sink* lifetime_of(std::uint32_t pipeline) LOGPIPE_REQUIRES(mutex_);
   void touch(const journal::OutputKey& key, Output& output) LOGPIPE_REQUIRES(mutex_);
   void dirty_file(std::uint64_t id, File& file) LOGPIPE_REQUIRES(mutex_);
   void dirty_output(const journal::OutputKey& key, Output& output) LOGPIPE_REQUIRES(mutex_);

@@ -48,6 +48,8 @@ std::string_view reason_name(Reason reason) noexcept {
       return "topic";
     case Reason::sampled:
       return "sampled";
+    case Reason::detached:
+      return "detached";
     case Reason::lookup:
       return "lookup";
   }

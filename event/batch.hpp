@@ -35,6 +35,7 @@ enum class Reason : std::uint8_t {
   duplicate,          ///< discarded: the same was seen within the window of a `dedupe`
   topic,              ///< discarded: published under a topic that this pipeline does not subscribe to
   sampled,            ///< discarded: not among those that a `sample` keeps
+  detached,           ///< discarded here: its sink has fallen behind, and reads it by itself later
   lookup,             ///< failed: a service did not answer, and `on_error: discard`
 };
 std::string_view reason_name(Reason reason) noexcept;

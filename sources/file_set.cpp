@@ -265,7 +265,7 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
 /// Where to begin in a file that has just been opened.
 Tail::Place FileSet::place_of(const FileKey& key, std::int64_t born_ns, const std::string& path,
                               const std::string& origin, int fd) {
-  const bool initial = starting_ || late_.erase(path) > 0;
+  const bool initial = (late_.erase(path) > 0 || starting_) && !services_.goes_on;
   if (const ReleasedFiles::Entry* known = released_.find(key); known != nullptr) {
     // It has come back. The checkpoints know less: what is under way to the sinks is not in them yet.
     Tail::Place place = known->place;

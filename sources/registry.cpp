@@ -14,6 +14,9 @@ class Decoded final : public SourcePlan {
  public:
   explicit Decoded(Options options) : options_(std::move(options)) {}
   std::unique_ptr<Source> make(SourceServices services) const override { return Make(options_, std::move(services)); }
+  bool replayable() const override {
+    return requires(const std::string& path) { reads_file(options_, path); };
+  }
   bool reads(const std::string& path) const override {
     if constexpr (requires { reads_file(options_, path); }) return reads_file(options_, path);
     return false;

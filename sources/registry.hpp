@@ -15,6 +15,8 @@ class SourcePlan {
  public:
   virtual ~SourcePlan() = default;
   virtual std::unique_ptr<Source> make(SourceServices services) const = 0;
+  /// What it has read can be read again later, as long as its files are there.
+  virtual bool replayable() const { return false; }
   /// Whether the source would read a file of this path, existing or not: a sink that writes it would feed its own
   /// source. A relative path begins at the working directory. Follows the links in the path, not those that patterns
   /// lead through.

@@ -22,6 +22,9 @@ struct SourceServices {
   CheckpointStore* checkpoints{nullptr};
   MetricsRegistry* metrics{nullptr};
   HealthTable* health{nullptr};
+  /// It takes up what another of its name, or the same one, has just left: files that nobody has seen are new, and read
+  /// from their beginning, as if they had appeared while it ran.
+  bool goes_on{false};
   bool once{false};  ///< read to the end of what is there, then return (`--once`)
 };
 

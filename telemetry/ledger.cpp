@@ -85,9 +85,14 @@ SinkAccount& PipelineAccount::sink(std::string_view name) {
 
 bool PipelineAccount::settled() const {
   const std::lock_guard lock(mutex_);
-  return received_ == passed_ && std::all_of(sinks_.begin(), sinks_.end(), [](const auto& entry) {
-           return entry.second->admitted_ == entry.second->completed_;
-         });
+  return received_ == passed_ &&
+         std::all_of(sinks_.begin(), sinks_.end(), [](const auto& entry) { return entry.second->settled_locked(); });
+}
+
+bool PipelineAccount::settled(std::string_view sink) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = sinks_.find(sink);
+  return found == sinks_.end() || found->second->settled_locked();
 }
 
 LedgerSnapshot::Pipeline PipelineAccount::snapshot() const {
@@ -141,12 +146,19 @@ void SinkAccount::dead_lettered(std::string_view reason, Amount amount) {
 void SinkAccount::completed(Amount arrived) {
   const std::lock_guard lock(pipeline_.mutex_);
   completed_ += arrived;
+  if (under_way_ > 0) --under_way_;
+}
+
+void SinkAccount::handed_over() {
+  const std::lock_guard lock(pipeline_.mutex_);
+  ++under_way_;
 }
 
 void SinkAccount::delivered_all(Amount arrived) {
   const std::lock_guard lock(pipeline_.mutex_);
   delivered_ += arrived;
   completed_ += arrived;
+  if (under_way_ > 0) --under_way_;
 }
 
 PipelineAccount& Ledger::pipeline(std::string_view name) {
@@ -179,13 +191,29 @@ PipelineAccount& Ledger::renew(std::string_view name) {
 void Ledger::forget_settled() {
   const std::lock_guard lock(mutex_);
   std::erase_if(retired_, [this](const std::unique_ptr<PipelineAccount>& account) {
+    if (!account->settled()) return false;
     LedgerSnapshot alone;
     alone.pipelines.push_back(account->snapshot());
-    if (alone.in_flight() != Amount{}) return false;
     for (const LedgerSnapshot::Sink& sink : alone.pipelines.back().sinks) alone.balanced &= sink.balanced;
     settled_.add(alone);
     return true;
   });
+}
+
+bool Ledger::settled(std::string_view name) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = pipelines_.find(name);
+  return (it == pipelines_.end() || it->second->settled()) &&
+         std::all_of(retired_.begin(), retired_.end(),
+                     [&](const auto& account) { return account->name() != name || account->settled(); });
+}
+
+bool Ledger::settled(std::string_view name, std::string_view sink) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = pipelines_.find(name);
+  return (it == pipelines_.end() || it->second->settled(sink)) &&
+         std::all_of(retired_.begin(), retired_.end(),
+                     [&](const auto& account) { return account->name() != name || account->settled(sink); });
 }
 
 bool Ledger::holds(const PipelineAccount& account) const {

@@ -122,8 +122,9 @@ class PipelineAccount {
   /// `received`; a later one throws std::logic_error, for it could not know what it has missed.
   SinkAccount& sink(std::string_view name);
 
-  /// Nothing is in flight.
+  /// Nothing is in flight, and no delivery is under way, were it one without events.
   [[nodiscard]] bool settled() const;
+  bool settled(std::string_view sink) const;  ///< the same for one sink
   const std::string& name() const noexcept { return name_; }
   [[nodiscard]] LedgerSnapshot::Pipeline snapshot() const;
 
@@ -159,13 +160,17 @@ class SinkAccount {
   void dead_lettered(std::string_view reason, Amount amount);
   /// The batch is done with here; `arrived` is what `passed` said remained of it.
   void completed(Amount arrived);
+  /// A delivery is on its way; completed() or delivered_all() is called for it once.
+  void handed_over();
   /// `delivered` and `completed` in one step: the whole batch arrived.
   void delivered_all(Amount arrived);
 
  private:
   friend class PipelineAccount;
+  bool settled_locked() const noexcept { return admitted_ == completed_ && under_way_ == 0; }
   PipelineAccount& pipeline_;
   // Guarded by pipeline_.mutex_.
+  std::uint64_t under_way_{0};  // deliveries
   Amount admitted_;
   Amount completed_;
   Amount delivered_;
@@ -189,6 +194,9 @@ class Ledger {
   void retire(std::string_view name);
   /// Replaces retired accounts of which nothing is in flight by their sum.
   void forget_settled();
+  /// Everything of a pipeline of that name is settled, and of those that had it before.
+  [[nodiscard]] bool settled(std::string_view name) const;
+  [[nodiscard]] bool settled(std::string_view name, std::string_view sink) const;  ///< at one sink
   /// The account still belongs to somebody: it is a pipeline's, or retired with something in flight.
   [[nodiscard]] bool holds(const PipelineAccount& account) const;
   [[nodiscard]] LedgerSnapshot snapshot() const;
