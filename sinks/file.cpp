@@ -117,6 +117,7 @@ class FileSink final : public Sink {
   End append(const Gathered::File& from, const std::stop_token& stop);
   End append_to(OutputFile& file, const Gathered::File& from, const std::stop_token& stop);
   End sync(OutputFile& file, const std::stop_token& stop);
+  End take_back(OutputFile& file, std::uint64_t begin, const std::stop_token& stop);
   End compress(const Gathered::File& from);
   /// What is going to be written for a file.
   std::size_t bytes_of(const Gathered::File& from) const { return compressor_ ? frame_.size() : from.bytes; }
@@ -300,10 +301,13 @@ FileSink::End FileSink::append(const Gathered::File& from, const std::stop_token
     }
     outputs_.check_length(*file);
     const std::uint64_t start = file->length;
-    const End end = append_to(*file, from, stop);
+    End end = append_to(*file, from, stop);
+    if (end == End::again) end = take_back(*file, start, stop);
     if (end != End::written) {
-      outputs_.trim(*file, start);
-      if (end != End::again) return end;
+      if (end != End::again) {
+        outputs_.trim_once(*file, start);
+        return end;
+      }
       if (outputs_.has_moved(*file)) outputs_.close(from.path);
       continue;
     }
@@ -361,6 +365,19 @@ FileSink::End FileSink::sync(OutputFile& file, const std::stop_token& stop) {
     return End::failed;
   }
   return pause(trouble.message(), stop) ? End::again : End::stopped;
+}
+
+/// Before the same bytes are written once more, what is there of them has to go.
+FileSink::End FileSink::take_back(OutputFile& file, std::uint64_t begin, const std::stop_token& stop) {
+  while (const OutputTrouble trouble = outputs_.trim(file, begin)) {
+    errors_.add();
+    if (!trouble.passing) {
+      error_ = trouble.message();
+      return End::failed;
+    }
+    if (!pause(trouble.message(), stop)) return End::stopped;
+  }
+  return End::again;
 }
 
 bool FileSink::pause(const std::string& why, const std::stop_token& stop) {

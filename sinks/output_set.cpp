@@ -386,23 +386,26 @@ void OutputSet::check_length(OutputFile& file) {
   file.length = size;
 }
 
-void OutputSet::trim(OutputFile& file, std::uint64_t begin) {
-  if (!file.regular || file.length <= begin) return;
+OutputTrouble OutputSet::trim(OutputFile& file, std::uint64_t begin) {
+  if (!file.regular || file.length <= begin) return {};
   struct ::stat info {};
-  const bool known = layer_.fstat(file.fd(), info) == 0 && static_cast<std::uint64_t>(info.st_size) == file.length;
-  if (known && layer_.truncate(file.fd(), static_cast<off_t>(begin)) == 0) {
-    cut_bytes_.add(file.length - begin);
-    file.length = begin;
-    return;
+  if (layer_.fstat(file.fd(), info) != 0) return trouble(errno, "stat " + file.path);
+  if (static_cast<std::uint64_t>(info.st_size) != file.length) {
+    log::error(component_, "an unfinished delivery cannot be cut off an output that somebody else has changed",
+               {{"path", file.path}});
+    check_length(file);
+    return {};
   }
-  log::error(component_, "cannot cut an unfinished delivery off an output", {{"path", file.path}});
-  check_length(file);
+  if (layer_.truncate(file.fd(), static_cast<off_t>(begin)) != 0) return trouble(errno, "truncate " + file.path);
+  cut_bytes_.add(file.length - begin);
+  file.length = begin;
+  return {};
 }
 
 void OutputSet::trim(const OutputMark& written, std::uint64_t begin) {
   const auto found = by_path_.find(written.path);
   if (found != by_path_.end() && found->second->inode == written.inode && found->second->device == written.device) {
-    trim(*found->second, begin);
+    trim_once(*found->second, begin);
     return;
   }
   // Closed meanwhile, because there were too many.
@@ -414,7 +417,15 @@ void OutputSet::trim(const OutputMark& written, std::uint64_t begin) {
   file.handle = std::make_shared<const OutputHandle>(fd);
   file.length = written.length;
   struct ::stat info {};
-  if (layer_.fstat(fd, info) == 0 && info.st_dev == written.device && info.st_ino == written.inode) trim(file, begin);
+  if (layer_.fstat(fd, info) == 0 && info.st_dev == written.device && info.st_ino == written.inode) {
+    trim_once(file, begin);
+  }
+}
+
+void OutputSet::trim_once(OutputFile& file, std::uint64_t begin) {
+  if (const OutputTrouble why = trim(file, begin)) {
+    log::error(component_, "an unfinished delivery is still in an output", {{"error", why.message()}});
+  }
 }
 
 void OutputSet::unlock(const OutputFile& file) noexcept {

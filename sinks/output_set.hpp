@@ -84,7 +84,10 @@ class OutputSet {
   /// Takes the present length over when somebody else has written to the file or cut it; says so once a file.
   void check_length(OutputFile& file);
   /// Cuts `[begin, end)` off the file's end again; leaves it alone when its end is elsewhere by now.
-  void trim(OutputFile& file, std::uint64_t begin);
+  /// Trouble: it may still be there.
+  OutputTrouble trim(OutputFile& file, std::uint64_t begin);
+  /// The last attempt before the end: what cannot be cut off is logged.
+  void trim_once(OutputFile& file, std::uint64_t begin);
   void trim(const OutputMark& written, std::uint64_t begin);
   /// Forgets the file, in which the delivery being written has no part; the next get() opens whatever the path leads to
   /// then.

@@ -8,6 +8,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <iostream>
 #include <string>
@@ -52,13 +53,18 @@ class SmallDisk {
     ::close(fd);
   }
   void make_room() { std::filesystem::remove(path_ / "ballast"); }
+  void make_read_only(bool on) {
+    CHECK(::mount("logpipe-test", path_.c_str(), "tmpfs", MS_REMOUNT | MS_NOSUID | MS_NODEV | (on ? MS_RDONLY : 0),
+                  nullptr) == 0);
+  }
 
  private:
   const std::filesystem::path path_;
   bool mounted_{false};
 };
 
-std::string config_of(const TempDir& dir, const std::string& state, const std::string& out, const char* fsync) {
+std::string config_of(const TempDir& dir, const std::string& state, const std::string& out, const char* fsync,
+                      const std::string& more = "") {
   return "state_dir: " + (dir / state).string() +
          "\ncheckpoint_interval: 5ms\n"
          "admin: {socket: " +
@@ -74,7 +80,7 @@ std::string config_of(const TempDir& dir, const std::string& state, const std::s
          "  - enrich: {set: {env: prod}}\n"
          "sinks:\n"
          "  full: {type: file, path: " +
-         (dir / out).string() + ", fsync: " + fsync +
+         (dir / out).string() + ", fsync: " + fsync + more +
          "}\n"
          "  other: {type: file, path: " +
          (dir / "other.jsonl").string() + "}\n";
@@ -227,5 +233,70 @@ TEST_CASE("disk full: without room for checkpoints delivery goes on, and they co
   CAPTURE(last.err);
   CHECK(last.exit.status == 0);
   check_output("checkpoints in want of room", dir / "out.jsonl", log);
+  check_output("the other", dir / "other.jsonl", log);
+}
+
+TEST_CASE("disk full: a compressed file waits with half a frame, and is whole when there is room") {
+  if (std::system("command -v zstd >/dev/null") != 0) {
+    std::cout << "SKIPPED: there is no zstd here\n";
+    return;
+  }
+  TempDir dir;
+  SmallDisk disk(dir / "disk", "size=8m");
+  if (!disk.mounted()) return;
+  disk.fill_up(64 * 1024);
+  write_file(dir / "logpipe.yaml",
+             config_of(dir, "state", "disk/full.zst", "interval",
+                       ", compression: zstd, compression_wait: 10ms, rotate: {max_bytes: 48KiB}"));
+  GrowingFile log({.path = dir / "app.log", .file = 1, .seed = 44});
+  log.allow(6'000'000);
+  log.wait_written();
+  for (int i = 0; i < 3; ++i) {
+    Process process(daemon_of(dir / "logpipe.yaml"));
+    CAPTURE(process.stderr_text());
+    REQUIRE(wait_said(process, "cannot write, paused"));
+    process.signal(SIGKILL);
+    process.wait();
+  }
+  disk.make_room();
+  const Result last = run({"--config", (dir / "logpipe.yaml").string(), "--once"});
+  CAPTURE(last.err);
+  CHECK(last.exit.status == 0);
+  // The names of the rotated ones sort by time, and before the one without a time.
+  CHECK(std::system(("cd '" + (dir / "disk").string() +
+                     "' && cat $(ls full-*.zst 2>/dev/null | sort) full.zst | zstd -dcq > ../whole.jsonl")
+                        .c_str()) == 0);
+  check_output("the compressed one", dir / "whole.jsonl", log);
+  check_output("the other", dir / "other.jsonl", log);
+}
+
+TEST_CASE("disk full: a state directory that is read-only is told at the start, and the old checkpoint counts later") {
+  TempDir dir;
+  SmallDisk disk(dir / "disk", "size=2m");
+  if (!disk.mounted()) return;
+  write_file(dir / "logpipe.yaml", config_of(dir, "disk/state", "out.jsonl", "interval"));
+  GrowingFile log({.path = dir / "app.log", .file = 1, .seed = 45});
+  log.allow(300'000);
+  log.wait_written();
+  REQUIRE(run({"--config", (dir / "logpipe.yaml").string(), "--once"}).exit.status == 0);
+  const std::string journal = read_file(dir / "disk/state/journal");
+  const std::string out = read_file(dir / "out.jsonl");
+  log.allow(600'000);
+  log.wait_written();
+
+  disk.make_read_only(true);
+  const Result refused = run({"--config", (dir / "logpipe.yaml").string(), "--once"});
+  CAPTURE(refused.err);
+  CHECK(refused.exit.status == 73);
+  CHECK(contains(refused.err, "Read-only file system"));
+  CHECK(contains(refused.err, (dir / "disk/state").string()));
+  CHECK((read_file(dir / "disk/state/journal") == journal));
+  CHECK((read_file(dir / "out.jsonl") == out));
+
+  disk.make_read_only(false);
+  const Result last = run({"--config", (dir / "logpipe.yaml").string(), "--once"});
+  CAPTURE(last.err);
+  CHECK(last.exit.status == 0);
+  check_output("after the state directory was read-only", dir / "out.jsonl", log);
   check_output("the other", dir / "other.jsonl", log);
 }
