@@ -101,6 +101,8 @@ class FakeStore : public CheckpointStore {
   void begin_run(std::vector<std::string>, SinkFeeds) override {}
   void change_run(RunChange) override {}
   void set_account(const std::string&, std::size_t, SinkAccount*) override {}
+  void split(const std::string&, const std::string&) override {}
+  void join(const std::string&, const std::string&) override {}
   Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) override {
     struct stat info {};
     fstat(fd, &info);
