@@ -298,6 +298,7 @@ void Life::rotate() {
   auto& logs = world_.logs.all();
   const std::size_t index = world_.dice.below(logs.size());
   Logs::Log& log = logs[index];
+  if (world_.shape.outputs_rotate && world_.dice.chance(1, 3)) world_.logs.rename_output();
   switch (world_.shape.rotation) {
     case Rotation::none:
       return;

@@ -56,6 +56,12 @@ void Logs::copytruncate(Log& log) {
   ++log.stretch;
 }
 
+void Logs::rename_output() {
+  const auto sink = static_cast<unsigned>(dice_.below(shape_.sinks));
+  const std::string path = output_directory(sink) + "/" + std::to_string(dice_.below(shape_.outputs));
+  if (disk_.exists(path)) disk_.rename_lightly(path, path + "." + std::to_string(++renamed_outputs_));
+}
+
 std::string Logs::output_of(unsigned sink, std::string_view line) const {
   // Neighbours often go to the same file.
   std::uint64_t number = 0;

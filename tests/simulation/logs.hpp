@@ -39,6 +39,9 @@ class Logs {
   void rename(Log& log);
   void copytruncate(Log& log);
 
+  /// Somebody renames an output, as logrotate does, and syncs nothing.
+  void rename_output();
+
   /// Where a line goes, of a sink.
   std::string output_of(unsigned sink, std::string_view line) const;
   /// Compares what a sink has in its outputs with what was written to the logs.
@@ -50,6 +53,7 @@ class Logs {
   VirtualDisk& disk_;
   Dice& dice_;
   std::vector<Log> logs_;
+  unsigned renamed_outputs_{0};
 };
 
 }  // namespace logpipe::test

@@ -40,7 +40,7 @@ struct Shape {
   unsigned outputs{1};  // of each sink
   unsigned open_max{1};
   Rotation rotation{Rotation::none};
-  bool outputs_rotate{false};  // while nobody runs
+  bool outputs_rotate{false};
   bool disk_fills{false};
   bool disk_errs{false};
   unsigned lives{1};    // before the last one, in which nothing goes wrong

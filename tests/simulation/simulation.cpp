@@ -64,15 +64,8 @@ void live_to_the_end(World& world) {
   life.kill();
 }
 
-void rotate_outputs(World& world) {
-  for (const std::string& path : world.disk.paths()) {
-    if (path.starts_with("/out") && path.find('.') == std::string::npos && world.dice.chance(1, 2)) {
-      world.disk.rename_lightly(path, path + "." + std::to_string(world.steps));
-    }
-  }
-}
-
 void while_it_is_down(World& world) {
+  if (world.shape.outputs_rotate && world.dice.chance(1, 3)) world.logs.rename_output();
   auto& logs = world.logs.all();
   for (auto& log : logs) {
     if (world.dice.chance(1, 2)) world.logs.write(log);
@@ -102,7 +95,6 @@ Outcome simulate(std::uint64_t seed, Bug bug) {
     outcome.kills += drained ? 0 : 1;
     world.disk.revive();
     world.disk.faults = {};
-    if (drained && world.shape.outputs_rotate) rotate_outputs(world);
     if (world.shape.power_cuts && world.dice.chance(1, 2)) lose_power();
     while_it_is_down(world);
   }

@@ -276,6 +276,17 @@ int VirtualDisk::fstat(int fd, struct ::stat& out) {
   return ::fstat(at(fd).fd, &out) == 0 ? 0 : -errno;
 }
 
+std::vector<FileLayer::Entry> VirtualDisk::list(const std::string& directory) {
+  step();
+  std::vector<FileLayer::Entry> entries;
+  for (const auto& [path, inode] : names_) {
+    if (directory_of(path) == directory) {
+      entries.push_back({path.substr(directory.size() + 1), MemoryFiles::inode_of(inode->fd)});
+    }
+  }
+  return entries;
+}
+
 void VirtualDisk::wait(std::chrono::milliseconds duration) {
   step();
   now_ += duration;

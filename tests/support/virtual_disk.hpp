@@ -101,6 +101,7 @@ class VirtualDisk {
   int sync_directory(const std::string& path);
   int stat(const std::string& path, struct ::stat& out);
   int fstat(int fd, struct ::stat& out);
+  std::vector<FileLayer::Entry> list(const std::string& directory);
   bool exists(const std::string& path) const { return names_.contains(path); }
   bool is_file(int fd) const noexcept;  ///< false: a directory
   std::chrono::steady_clock::time_point now() const noexcept { return now_; }
@@ -190,6 +191,7 @@ class VirtualFileLayer : public FileLayer {
   int sync_data(int fd) override;
   int stat(const char* path, struct ::stat& out) override;
   int fstat(int fd, struct ::stat& out) override;
+  std::vector<Entry> list(const char* directory) override { return disk_.list(directory); }
   std::chrono::steady_clock::time_point now() override { return disk_.now(); }
   bool wait(std::chrono::milliseconds duration, const std::stop_token& stop) override;
 
