@@ -89,8 +89,8 @@ Status Journal::load(State& state) {
   Result<int> fd = files_.open(path_, O_RDWR);
   if (!fd) return fail(std::move(fd.error()));
   fd_ = *fd;
-  // Whoever renamed it to its name may have died before the directory was synced.
-  if (!files_.sync_directory(directory_)) suspect_ = true;
+  // Whoever wrote to it, or gave it its name, may have died before the sync; what is read here counts as on the disk.
+  if (!files_.sync(fd_, path_) || !files_.sync_directory(directory_)) suspect_ = true;
   Result<std::string> content = files_.read_all(fd_, path_);
   if (!content) return fail(std::move(content.error()));
   const std::string_view bytes = *content;
