@@ -38,6 +38,25 @@ bool is_same_file(int fd, const FileIdentity& remembered);
 
 /// Of the bytes right before a position; of more than Witness::kBytesMax the last ones count.
 Witness witness_of(std::string_view bytes) noexcept;
+/// Whether a file that begins with these bytes (kHeadBytes of them, or all) may be the remembered one, by them alone.
+bool has_head(std::string_view head, const FileIdentity& remembered) noexcept;
+/// The identity of content that is no file of its own, by its first bytes alone.
+FileIdentity identity_of_head(std::string_view head) noexcept;
+
+/// How far a sink has settled a file.
+struct KnownPosition {
+  std::uint64_t offset{0};
+  Witness witness{};
+  friend bool operator==(const KnownPosition&, const KnownPosition&) = default;
+};
+
+/// What the checkpoints know of a file.
+struct RememberedFile {
+  std::uint64_t id{0};
+  std::string path;  ///< the last one it was known under
+  FileIdentity identity;
+  std::vector<KnownPosition> positions;  ///< where any sink goes on, each place once, ascending
+};
 
 /// An open output file that the committer may have to sync after the sink has closed its own use of it.
 class OutputHandle {
@@ -166,6 +185,20 @@ class CheckpointStore {
   /// the same run goes on where it was by itself: what is under way is not known here. The same file in two sources is
   /// two files. Any thread.
   virtual Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) = 0;
+  /// The files of a source that are known, but that it has not opened in this run; ascending by id, so in the order in
+  /// which they were seen first. Any thread.
+  virtual std::vector<RememberedFile> remembered(const std::string& /*source*/) const { return {}; }
+  /// Such a file was found elsewhere: in a copy, which it is from now on (`fd`), or inside of a compressed file (-1),
+  /// where only its content tells it and no inode. Any thread.
+  virtual Resume recover(std::uint64_t /*id*/, int /*fd*/) { return {}; }
+  /// The same for a file that is open, whose reader goes on by itself. Any thread.
+  virtual void moved(const SourceFileRef& /*file*/, int /*fd*/) {}
+  /// What is known of an open file; nothing if it cannot be read again. Any thread.
+  virtual std::optional<RememberedFile> known(const SourceFileRef& /*file*/) const { return std::nullopt; }
+  /// Content that was never seen, inside of a compressed file: from its beginning. Any thread.
+  virtual Resume begin_inside(const std::string& source, const std::string& path, const FileIdentity& /*identity*/) {
+    return {unreplayable(source, path), 0, false};
+  }
   /// The same file begins again (truncated): a new SourceFile from offset 0.
   virtual Resume restart(const SourceFileRef& file, int fd) = 0;
   /// The file is gone and read to its end: forgotten once every sink has settled it up to `end`. Any thread.

@@ -51,13 +51,10 @@ Status JournalledCheckpoints::load() {
   for (const auto& [id, record] : state_.files) {
     files_[id].record = record;
     files_[id].remembered = true;
-    const FileKey key{record.source, record.identity.device, record.identity.inode};
-    const auto [place, fresh] = index_.try_emplace(key, id);
-    if (fresh) continue;
-    // Two generations of one file, when a crash came before the older was forgotten. Ids ascend: this one is younger.
-    forgotten_.push_back(place->second);
-    files_.erase(place->second);
-    place->second = id;
+    if (record.identity.inode == 0) continue;  // inside of a compressed file
+    // Two generations of one file may be known, when the older has to be finished from a copy. Ids ascend: the younger
+    // has the inode.
+    index_[{record.source, record.identity.device, record.identity.inode}] = id;
   }
   for (auto& [name, sink] : state_.sinks) {
     for (auto position = sink.positions.begin(); position != sink.positions.end();) {
@@ -251,16 +248,85 @@ Resume JournalledCheckpoints::attach(const std::string& source, const std::strin
 
 std::vector<journal::Position> JournalledCheckpoints::known_positions(const FileKey& key) const {
   const MutexLock guard(mutex_);
-  std::vector<journal::Position> positions;
   const auto found = index_.find(key);
-  if (found == index_.end()) return positions;
+  return found == index_.end() ? std::vector<journal::Position>{} : positions_of(found->second);
+}
+
+std::vector<journal::Position> JournalledCheckpoints::positions_of(std::uint64_t id) const {
+  std::vector<journal::Position> positions;
+  const auto add = [&](const journal::Position& position) {
+    if (std::find(positions.begin(), positions.end(), position) == positions.end()) positions.push_back(position);
+  };
+  const journal::FileRecord& record = files_.at(id).record;
   for (const auto& [name, tracker] : trackers_) {
-    const std::optional<journal::Position> position = tracker->place(found->second);
-    if (position && std::find(positions.begin(), positions.end(), *position) == positions.end()) {
-      positions.push_back(*position);
-    }
+    if (const std::optional<journal::Position> position = tracker->place(id)) add(*position);
   }
+  for (const SinkTracker* tracker : run_sinks_) {
+    if (tracker != nullptr && reaches(record.source, *tracker) && !tracker->place(id)) add({record.first_offset, {}});
+  }
+  std::sort(positions.begin(), positions.end(), [](const auto& a, const auto& b) { return a.offset < b.offset; });
   return positions;
+}
+
+std::vector<RememberedFile> JournalledCheckpoints::remembered(const std::string& source) const {
+  const MutexLock guard(mutex_);
+  std::vector<RememberedFile> files;
+  for (const auto& [id, file] : files_) {
+    if (file.attached || file.record.source != source) continue;
+    files.push_back({id, file.record.path, file.record.identity, positions_of(id)});
+  }
+  return files;
+}
+
+std::optional<RememberedFile> JournalledCheckpoints::known(const SourceFileRef& file) const {
+  const MutexLock guard(mutex_);
+  const auto found = files_.find(file->id);
+  if (found == files_.end()) return std::nullopt;
+  const journal::FileRecord& record = found->second.record;
+  return RememberedFile{record.id, record.path, record.identity, positions_of(record.id)};
+}
+
+Resume JournalledCheckpoints::recover(std::uint64_t id, int fd) {
+  std::optional<FileHead> head;
+  if (fd >= 0) {
+    if (Result<FileHead> read = read_head(fd)) head = *read;
+  }
+  const MutexLock guard(mutex_);
+  const auto found = files_.find(id);
+  LOGPIPE_ASSERT(found != files_.end());  // remembered() named it, and only its source gives it up
+  move(id, head ? &*head : nullptr);
+  found->second.remembered = false;
+  return resume(found->second, true);
+}
+
+void JournalledCheckpoints::moved(const SourceFileRef& file, int fd) {
+  std::optional<FileHead> head;
+  if (fd >= 0) {
+    if (Result<FileHead> read = read_head(fd)) head = *read;
+  }
+  const MutexLock guard(mutex_);
+  if (files_.contains(file->id)) move(file->id, head ? &*head : nullptr);
+}
+
+void JournalledCheckpoints::move(std::uint64_t id, const FileHead* head) {
+  File& file = files_.at(id);
+  const FileIdentity& old = file.record.identity;
+  const auto indexed = index_.find({file.record.source, old.device, old.inode});
+  if (indexed != index_.end() && indexed->second == id) index_.erase(indexed);
+  if (head == nullptr) return;
+  file.record.identity = head->identity;
+  index_[{file.record.source, head->identity.device, head->identity.inode}] = id;
+  dirty_file(file);
+}
+
+Resume JournalledCheckpoints::begin_inside(const std::string& source, const std::string& path,
+                                           const FileIdentity& identity) {
+  const MutexLock guard(mutex_);
+  const std::uint64_t id = next_file_id_++;
+  File& file = files_[id];
+  file.record = {id, source, path, identity, 0};
+  dirty_file(file);
+  return resume(file, false);
 }
 
 Resume JournalledCheckpoints::go_on(File& file, const std::string& path, const FileHead& head) {
@@ -565,7 +631,10 @@ std::vector<journal::FileRecord> JournalledCheckpoints::grow_heads(std::vector<H
 Status JournalledCheckpoints::write(std::vector<Step>& steps, const std::vector<journal::FileRecord>& grown) {
   for (const journal::FileRecord& record : grown) {
     const auto found = files_.find(record.id);
-    if (found == files_.end() || found->second.record.identity.head_bytes >= record.identity.head_bytes) continue;
+    if (found == files_.end()) continue;
+    const FileIdentity& now = found->second.record.identity;
+    if (now.inode != record.identity.inode || now.device != record.identity.device) continue;  // moved meanwhile
+    if (now.head_bytes >= record.identity.head_bytes) continue;
     found->second.record.identity = record.identity;
     if (!found->second.dirty) {
       found->second.dirty = true;

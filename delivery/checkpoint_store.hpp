@@ -34,6 +34,11 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   void split(const std::string& source, const std::string& sink) override;
   void join(const std::string& source, const std::string& sink) override;
   Resume attach(const std::string& source, const std::string& path, int fd, std::uint64_t first_offset) override;
+  std::vector<RememberedFile> remembered(const std::string& source) const override;
+  Resume recover(std::uint64_t id, int fd) override;
+  void moved(const SourceFileRef& file, int fd) override;
+  std::optional<RememberedFile> known(const SourceFileRef& file) const override;
+  Resume begin_inside(const std::string& source, const std::string& path, const FileIdentity& identity) override;
   Resume restart(const SourceFileRef& file, int fd) override;
   void finished(const SourceFileRef& file, std::uint64_t end) override;
   SinkProgress& sink(const std::string& name, Hooks hooks) override;
@@ -76,6 +81,9 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   Resume go_on(File& file, const std::string& path, const FileHead& head) LOGPIPE_REQUIRES(mutex_);
   /// Where the sinks stand in the file of this key, each place once.
   std::vector<journal::Position> known_positions(const FileKey& key) const LOGPIPE_EXCLUDES(mutex_);
+  std::vector<journal::Position> positions_of(std::uint64_t id) const LOGPIPE_REQUIRES(mutex_);
+  /// It is not known by its inode any more, but by that of `head` where there is one.
+  void move(std::uint64_t id, const FileHead* head) LOGPIPE_REQUIRES(mutex_);
   bool reaches(const std::string& source, const SinkTracker& sink) const LOGPIPE_REQUIRES(mutex_);
   void supersede(std::uint64_t id) LOGPIPE_REQUIRES(mutex_);
   void dirty_file(File& file) LOGPIPE_REQUIRES(mutex_);

@@ -98,6 +98,19 @@ Witness witness_of(std::string_view bytes) noexcept {
   return {XXH3_64bits(bytes.data(), bytes.size()), static_cast<std::uint32_t>(bytes.size())};
 }
 
+bool has_head(std::string_view head, const FileIdentity& remembered) noexcept {
+  if (remembered.head_bytes > head.size()) return false;
+  return XXH3_64bits(head.data(), remembered.head_bytes) == remembered.head_hash || remembered.head_bytes == 0;
+}
+
+FileIdentity identity_of_head(std::string_view head) noexcept {
+  head = head.substr(0, FileIdentity::kHeadBytes);
+  FileIdentity identity;
+  identity.head_bytes = static_cast<std::uint32_t>(head.size());
+  identity.head_hash = XXH3_64bits(head.data(), head.size());
+  return identity;
+}
+
 OutputHandle::~OutputHandle() {
   if (fd_ >= 0) ::close(fd_);
 }

@@ -28,12 +28,7 @@ struct Output {
   friend bool operator==(const Output&, const Output&) = default;
 };
 
-/// How far a sink has settled a file.
-struct Position {
-  std::uint64_t offset{0};
-  Witness witness{};
-  friend bool operator==(const Position&, const Position&) = default;
-};
+using Position = KnownPosition;
 
 // The records.
 

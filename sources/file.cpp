@@ -102,7 +102,11 @@ class Reading {
         events_(make_event_cutter(options.multiline, lines_, services.metrics, services.name)),
         tools_{lines_, system.read, events_.get(), options.charset},
         outbox_(std::move(out), services, ctx),
-        files_(options, services, tools_, system),
+        files_(options, services, tools_, system,
+               [this] {
+                 outbox_.heartbeat().beat();
+                 return !ctx_.intake.done();
+               }),
         stop_(ctx.intake.token()) {}
 
   /// Until the intake is cancelled.
@@ -149,9 +153,10 @@ void Reading::walk() {
 bool Reading::round(Freshness freshness) {
   std::vector<TailedFile*>& ready = files_.ready();
   std::size_t expected = 0;
-  for (TailedFile* file : ready) {
-    if (freshness == Freshness::looked_at) files_.look(*file);
-    expected += static_cast<std::size_t>(file->tail.lag());
+  for (std::size_t i = 0; i < ready.size(); ++i) {  // a look may add a file
+    TailedFile& file = *ready[i];
+    if (freshness == Freshness::looked_at) files_.look(file);
+    expected += static_cast<std::size_t>(file.tail.lag());
   }
   for (std::size_t i = 0, count = ready.size(); i < count; ++i) {
     TailedFile& file = *ready[i];

@@ -96,10 +96,11 @@ class FileSet::Collector : public GlobVisitor {
 };
 
 FileSet::FileSet(const FileSourceOptions& options, const SourceServices& services, TailTools& tools,
-                 const FileSourceSystem& system)
+                 const FileSourceSystem& system, std::function<bool()> go_on)
     : options_(options),
       services_(services),
       tools_(tools),
+      go_on_(std::move(go_on)),
       component_("sources." + services.name),
       descriptors_(std::max(system.descriptors_max - std::min(system.descriptors_max, kDescriptorsReserved), kOpenMin)),
       exclude_(options.exclude, working_directory()),
@@ -116,6 +117,10 @@ FileSet::FileSet(const FileSourceOptions& options, const SourceServices& service
         {"logpipe_source_rotations_total", "Times a new file took the path of one being read."}, labels);
     truncations_ = services.metrics->counter(
         {"logpipe_source_truncations_total", "Times a file began again with less than was read."}, labels);
+    truncated_bytes_ =
+        services.metrics->counter({"logpipe_source_truncated_bytes_total",
+                                   "Bytes that are known to have been truncated away before they were read."},
+                                  labels);
     mismatches_ = services.metrics->counter(
         {"logpipe_source_position_mismatches_total", "Times a remembered position did not fit the file it was for."},
         labels);
@@ -135,6 +140,10 @@ void FileSet::walk() {
   Collector collector(*this);
   for (const Glob& glob : include_) glob.walk(collector);
 
+  if (starting_) {
+    recover(collector.found);
+    if (!go_on_()) return;  // what was not looked for must not be taken for another file
+  }
   std::vector<Found> fresh;
   for (const std::string& path : collector.found) {
     std::optional<Found> unknown;
@@ -153,13 +162,17 @@ void FileSet::walk() {
     return std::tuple(a.modified_ns, generation_of(b.path), std::string_view(a.path)) <
            std::tuple(b.modified_ns, generation_of(a.path), std::string_view(b.path));
   });
-  for (const Found& found : fresh) open_file(found.path, found.path, true);
+  for (const Found& found : fresh) {
+    const auto origin = origins_.find(found.path);
+    open_file(found.path, origin == origins_.end() ? found.path : origin->second, true);
+  }
   watcher_.end_walk();
   starting_ = false;
 
-  for (const auto& file : files_) {
-    file->failed = false;
-    if (look(*file) && !file->tail.at_end()) make_ready(*file);
+  for (std::size_t i = 0; i < files_.size(); ++i) {  // a look may add a file
+    TailedFile& file = *files_[i];
+    file.failed = false;
+    if (look(file) && !file.tail.at_end()) make_ready(file);
   }
   for (const auto& [path, reason] : open_troubles_) {
     if (!old_troubles.contains(path)) log::warn(component_, "cannot read, will try again", {{"error", reason}});
@@ -244,13 +257,8 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   log::info(component_, place.resume.known ? "file opened where it was left" : "file opened",
             {{"path", path}, {"offset", place.resume.offset}});
   open_troubles_.erase(path);
-  files_.push_back(
-      std::make_unique<TailedFile>(key, origin, ++sequence_, std::move(descriptor), std::move(place), tools_));
-  TailedFile& file = *files_.back();
+  TailedFile& file = add_file(key, origin, Tail(std::move(descriptor), std::move(place), tools_));
   file.born_ns = born;
-  file.changed = std::chrono::steady_clock::now();
-  by_key_[key] = &file;
-  gone_.insert(&file);  // until it has its first name
   std::optional<Found> unknown;
   look_up(path, matching, unknown);
   std::vector<TailedFile*>& family = by_origin_[origin];
@@ -262,10 +270,19 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   open_files_.set(static_cast<double>(files_.size()));
 }
 
+TailedFile& FileSet::add_file(FileKey key, const std::string& origin, Tail tail) {
+  files_.push_back(std::make_unique<TailedFile>(key, origin, ++sequence_, std::move(tail)));
+  TailedFile& file = *files_.back();
+  file.changed = std::chrono::steady_clock::now();
+  by_key_[key] = &file;
+  gone_.insert(&file);  // until it has its first name
+  return file;
+}
+
 /// Where to begin in a file that has just been opened.
 Tail::Place FileSet::place_of(const FileKey& key, std::int64_t born_ns, const std::string& path,
                               const std::string& origin, int fd) {
-  const bool initial = (late_.erase(path) > 0 || starting_) && !services_.goes_on;
+  const bool initial = (late_.erase(path) > 0 || starting_) && !services_.goes_on && !successors_.contains(path);
   if (const ReleasedFiles::Entry* known = released_.find(key); known != nullptr) {
     // It has come back. The checkpoints know less: what is under way to the sinks is not in them yet.
     Tail::Place place = known->place;
@@ -356,6 +373,8 @@ void FileSet::order(const std::string& origin) {
     }
   }
   std::sort(waiting.begin(), waiting.end(), [this](const TailedFile* a, const TailedFile* b) {
+    if (a->recovered || b->recovered)
+      return std::pair(!a->recovered, a->sequence) < std::pair(!b->recovered, b->sequence);
     return std::make_tuple(age_rank(*a), a->born_ns, a->sequence) <
            std::make_tuple(age_rank(*b), b->born_ns, b->sequence);
   });
@@ -477,7 +496,11 @@ void FileSet::restart(TailedFile& file) {
   truncations_.add();
   log::warn(component_, "file was truncated, reading from its beginning",
             {{"path", file.origin}, {"position", file.tail.position()}, {"size", file.tail.size()}});
-  file.tail.restart(services_.checkpoints->restart(file.tail.file(), file.tail.fd()));
+  if (salvage(file)) {
+    file.tail.restart(services_.checkpoints->attach(services_.name, file.origin, file.tail.fd(), 0));
+  } else {
+    file.tail.restart(services_.checkpoints->restart(file.tail.file(), file.tail.fd()));
+  }
   file.changed = std::chrono::steady_clock::now();
 }
 
@@ -512,6 +535,9 @@ void FileSet::release(TailedFile& file, Release how) {
     log::info(component_, "file finished", {{"path", file.origin}, {"bytes", file.tail.position()}});
   } else {
     closed_.insert(file.key);
+    if (file.tail.is_inflated() && file.tail.lag() == 0) {
+      services_.checkpoints->finished(file.tail.file(), file.tail.position());
+    }
   }
   lag_bytes_ -= file.counted_lag;
   lag_.set(static_cast<double>(lag_bytes_));

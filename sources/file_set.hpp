@@ -3,16 +3,19 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "sources/file.hpp"
 #include "sources/glob.hpp"
+#include "sources/recovery.hpp"
 #include "sources/released.hpp"
 #include "sources/tail.hpp"
 #include "sources/watcher.hpp"
@@ -21,12 +24,8 @@ namespace logpipe {
 
 /// A tail with the names that lead to it.
 struct TailedFile {
-  TailedFile(FileKey file_key, std::string first_path, std::uint64_t number, Descriptor file, Tail::Place place,
-             TailTools& tools)
-      : key(file_key),
-        origin(std::move(first_path)),
-        sequence(number),
-        tail(std::move(file), std::move(place), tools) {}
+  TailedFile(FileKey file_key, std::string first_path, std::uint64_t number, Tail of_file)
+      : key(file_key), origin(std::move(first_path)), sequence(number), tail(std::move(of_file)) {}
 
   const FileKey key;
   const std::string origin;      ///< the path it was first found under, or rotated away from
@@ -38,6 +37,7 @@ struct TailedFile {
   std::int64_t born_ns{0};                          ///< time of birth, where the file system knows it
   bool ready{false};                                ///< waits for its turn
   bool begun{false};                                ///< had its first turn
+  bool recovered{false};                            ///< rotated before this run, or what a truncated file was copied to
   bool failed{false};                               ///< the last look or read failed; tried again with the next walk
   std::uint64_t counted_lag{0};                     ///< its part of the gauge
   std::chrono::steady_clock::time_point changed{};  ///< when it last grew or lost its last name
@@ -50,8 +50,9 @@ struct TailedFile {
 /// is renamed. Threads: the source's own.
 class FileSet {
  public:
+  /// `go_on` is asked now and then while something takes long; false: time to stop.
   FileSet(const FileSourceOptions& options, const SourceServices& services, TailTools& tools,
-          const FileSourceSystem& system);
+          const FileSourceSystem& system, std::function<bool()> go_on);
 
   int inotify_fd() const noexcept { return watcher_.fd(); }
 
@@ -102,6 +103,12 @@ class FileSet {
   };
   /// The file that a path leads to, or null: none, not a regular one, or not open yet (then `unknown`).
   TailedFile* look_up(const std::string& path, bool matching, std::optional<Found>& unknown);
+  /// Before anything is opened: files of the last run that are not at their paths any more, and generations between.
+  void recover(const std::unordered_set<std::string>& found);
+  void open_recovered(Recovered recovered);
+  /// Something else is in the file now: what was not read may be in a copy.
+  bool salvage(TailedFile& file);
+  TailedFile& add_file(FileKey key, const std::string& origin, Tail tail);
   void examine(const std::string& path, const std::string& origin, bool matching);
   void open_file(const std::string& path, const std::string& origin, bool matching);
   void add_name(TailedFile& file, const std::string& path, bool matching);
@@ -123,6 +130,7 @@ class FileSet {
   const FileSourceOptions& options_;
   const SourceServices& services_;
   TailTools& tools_;
+  const std::function<bool()> go_on_;
   const std::string component_;
   const std::size_t descriptors_;  // that it may take
   std::vector<Glob> include_;
@@ -139,8 +147,11 @@ class FileSet {
   std::set<TailedFile*> gone_;
   std::vector<TailedFile*> ready_;
   ReleasedFiles released_;
-  std::set<FileKey> closed_;                          // read to the end with `--once`; not to be opened again
-  std::set<std::string> skipped_;                     // names that are no regular files, logged once
+  std::set<FileKey> closed_;       // read to the end with `--once`; not to be opened again
+  std::set<std::string> skipped_;  // names that are no regular files, logged once
+  std::unordered_map<std::string, std::string>
+      origins_;                                       // at the start: where files were written that lie elsewhere now
+  std::set<std::string> successors_;                  // at the start: paths whose earlier file was rotated away
   std::set<std::string> late_;                        // there at the start, but opened later
   std::map<std::string, std::string> open_troubles_;  // path -> reason, of the last walk
   std::map<std::string, std::string> read_troubles_;  // path -> reason, until a read succeeds
@@ -160,6 +171,7 @@ class FileSet {
   Counter truncations_;
   Counter errors_;
   Counter mismatches_;
+  Counter truncated_bytes_;
   ComponentHealth health_;
   std::string reported_;
 };

@@ -29,11 +29,26 @@ Tail::Tail(Descriptor file, Place place, TailTools& tools) : Tail(std::move(file
   before_bytes_ = place.before_bytes;
 }
 
+Tail::Tail(std::unique_ptr<InflatedFile> content, std::uint64_t size, Place place, TailTools& tools)
+    : tools_(tools),
+      content_(std::move(content)),
+      resume_(std::move(place.resume)),
+      position_(resume_.offset),
+      searched_(resume_.offset),
+      size_(size),
+      unlinked_(true) {
+  recall();
+}
+
 Tail::Place Tail::place() const {
   return {{resume_.file, position_, true}, continues_, before_, before_bytes_};
 }
 
 Tail::Look Tail::look() {
+  if (content_) {
+    if (at_end()) content_->settle();
+    return Look::same;
+  }
   struct stat info {};
   if (fstat(file_.get(), &info) != 0) {
     error_ = Error::from_errno(errno, "stat " + file()->path);
@@ -45,6 +60,7 @@ Tail::Look Tail::look() {
   modified_ns_ = modified;
   unlinked_ = info.st_nlink == 0;
   const bool grown = size > size_;
+  if (size < position_) known_size_ = size_;
   size_ = size;
   if (size < position_) return Look::truncated;
   // An unfinished line was cut: search it anew.
@@ -57,8 +73,8 @@ Tail::Look Tail::look() {
 
 void Tail::restart(Resume resume) {
   resume_ = std::move(resume);
-  position_ = searched_ = resume_.offset;
-  before_bytes_ = 0;
+  position_ = searched_ = known_size_ = resume_.offset;
+  before_bytes_ = head_bytes_ = 0;
   continues_ = false;
   pending_ = {};
   byte_order_.reset();
@@ -70,6 +86,7 @@ Tail::Turn Tail::read(Outbox& outbox, std::size_t expected) {
   if (search || (touched_ && at_end())) {
     if (const Turn turn = verify(); turn != Turn::more) return turn;
   }
+  if (touched_ && !same_head()) return Turn::restarted;
   touched_ = false;
   if (at_end()) return Turn::idle;
   if (tools_.charset != Charset::utf8) return read_utf16(outbox, expected);
@@ -113,9 +130,10 @@ Tail::Turn Tail::read_lines(Outbox& outbox, std::size_t expected) {
 Tail::Turn Tail::read_again(char* to, std::size_t bytes, std::size_t& read) {
   std::array<char, kWitnessBytes> before;
   const iovec parts[2] = {{before.data(), before_bytes_}, {to, bytes}};
-  const ssize_t length = tools_.read(file_.get(), parts, 2, static_cast<off_t>(position_ - before_bytes_));
+  const ssize_t length = read_parts(parts, 2, position_ - before_bytes_);
   if (length <= static_cast<ssize_t>(before_bytes_)) return after(length);
   if (!unchanged(before.data())) return Turn::restarted;
+  known_size_ = size_;
   read = static_cast<std::size_t>(length) - before_bytes_;
   return Turn::more;
 }
@@ -199,7 +217,23 @@ Tail::Turn Tail::take_line(Outbox& outbox, std::uint64_t end, bool terminated) {
 
 ssize_t Tail::read_at(char* to, std::size_t bytes, std::uint64_t offset) {
   const iovec part{to, bytes};
-  return tools_.read(file_.get(), &part, 1, static_cast<off_t>(offset));
+  return read_parts(&part, 1, offset);
+}
+
+ssize_t Tail::read_parts(const iovec* parts, int count, std::uint64_t offset) {
+  if (!content_) return tools_.read(file_.get(), parts, count, static_cast<off_t>(offset));
+  std::size_t done = 0;
+  for (int i = 0; i < count; ++i) {
+    for (std::size_t filled = 0; filled < parts[i].iov_len;) {
+      const ssize_t length =
+          content_->read_at(static_cast<char*>(parts[i].iov_base) + filled, parts[i].iov_len - filled, offset + done);
+      if (length < 0 && done == 0) return length;
+      if (length <= 0) return static_cast<ssize_t>(done);
+      filled += static_cast<std::size_t>(length);
+      done += static_cast<std::size_t>(length);
+    }
+  }
+  return static_cast<ssize_t>(done);
 }
 
 /// `more` when all of it is there.
@@ -234,6 +268,20 @@ Tail::Turn Tail::verify() {
   // Cut short since the last look; the next one tells.
   if (static_cast<std::size_t>(length) < before_bytes_) return Turn::idle;
   return unchanged(before.data()) ? Turn::more : Turn::restarted;
+}
+
+/// Whether the file still begins as it did; takes more of its beginning while that is short.
+bool Tail::same_head() {
+  std::array<char, kHeadBytes> head;
+  const auto want = static_cast<std::size_t>(std::min<std::uint64_t>(position_, kHeadBytes));
+  const ssize_t length = want == 0 ? 0 : read_at(head.data(), want, 0);
+  if (length < static_cast<ssize_t>(head_bytes_)) return true;  // cut short or not readable: that is told elsewhere
+  if (std::memcmp(head.data(), head_.data(), head_bytes_) != 0) {
+    if (std::any_of(head.begin(), head.begin() + length, [](char byte) { return byte != '\0'; })) return false;
+  }
+  head_ = head;
+  head_bytes_ = static_cast<std::size_t>(length);
+  return true;
 }
 
 bool Tail::unchanged(const char* before) {
@@ -275,6 +323,7 @@ void Tail::settled(Block& block, std::uint64_t from) {
     recall();
   }
   testify(block);
+  if (head_bytes_ < kHeadBytes) static_cast<void>(same_head());
 }
 
 void Tail::testify(Block& block) const {

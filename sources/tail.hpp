@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -19,21 +20,16 @@
 #include "sources/charset.hpp"
 #include "sources/descriptor.hpp"
 #include "sources/event_cutter.hpp"
+#include "sources/inflated.hpp"
 #include "sources/lines.hpp"
 #include "sources/outbox.hpp"
+#include "sources/siblings.hpp"
 
 namespace logpipe {
 
 /// The system call that reads files, replaceable so that tests can make it fail.
 using PositionedRead = std::function<ssize_t(int fd, const iovec* parts, int count, off_t offset)>;
 PositionedRead system_read();
-
-/// Two names lead to the same file when these are equal.
-struct FileKey {
-  std::uint64_t device{0};
-  std::uint64_t inode{0};
-  friend auto operator<=>(const FileKey&, const FileKey&) = default;
-};
 
 /// What the files of one source share. Outlives them. Threads: the source's own.
 struct TailTools {
@@ -55,8 +51,9 @@ struct TailTools {
 /// Where events have several lines the same holds for events: the position stands behind one that is finished, and what
 /// follows is read again together with what is appended to it.
 ///
-/// The last bytes before the position are compared with every read, and also when the file was written to without
-/// growing: so a file whose content was replaced is noticed. They leave with the segments as their witness.
+/// The last bytes before the position are compared with every read, and when the file was written to since the last one
+/// also its first bytes, even if it did not grow: so a file whose content was replaced is noticed. They leave with the
+/// segments as their witness.
 ///
 /// Threads: the source's own. Ends: closes the file.
 class Tail {
@@ -82,6 +79,8 @@ class Tail {
   Tail(Descriptor file, Resume resume, TailTools& tools);
   /// Goes on in a file that another tail has read.
   Tail(Descriptor file, Place place, TailTools& tools);
+  /// Reads the content of a compressed file, `size` bytes of it, which does not grow.
+  Tail(std::unique_ptr<InflatedFile> content, std::uint64_t size, Place place, TailTools& tools);
   Place place() const;
 
   int fd() const noexcept { return file_.get(); }
@@ -94,7 +93,10 @@ class Tail {
   bool has_partial_line() const noexcept { return size_ > position_ + pending_.bytes && at_end(); }
   /// Whole lines have been read to which further ones may belong.
   bool has_pending_event() const noexcept { return pending_.lines > 0; }
-  /// No name leads to it any more.
+  /// The bytes behind the position that were there when what is before it was last known to be unchanged.
+  std::uint64_t known_unread() const noexcept { return known_size_ > position_ ? known_size_ - position_ : 0; }
+  bool is_inflated() const noexcept { return content_ != nullptr; }
+  /// No name leads to it any more, or it is but the content of another file.
   bool unlinked() const noexcept { return unlinked_; }
   const Error& error() const noexcept { return error_; }
 
@@ -112,6 +114,7 @@ class Tail {
  private:
   static constexpr std::size_t kTurnBytes = BlockPool::kBlockBytes;
   static constexpr std::size_t kReadAgainMax = 64 * 1024;
+  static constexpr std::size_t kHeadBytes = 64;
   static constexpr std::size_t kWitnessBytes = Witness::kBytesMax;
 
   Turn read_lines(Outbox& outbox, std::size_t expected);
@@ -131,10 +134,12 @@ class Tail {
   Turn search_line_end(Outbox& outbox);
   Turn take_line(Outbox& outbox, std::uint64_t end, bool terminated);
   Turn take_pieces(Outbox& outbox);
+  ssize_t read_parts(const iovec* parts, int count, std::uint64_t offset);
   ssize_t read_at(char* to, std::size_t bytes, std::uint64_t offset);
   Turn read_fully(char* to, std::size_t bytes, std::uint64_t offset);
   Turn after(ssize_t length);
   Turn verify();
+  bool same_head();
   bool unchanged(const char* before);
   void remember(const char* end, std::size_t bytes);
   void recall();
@@ -143,10 +148,12 @@ class Tail {
 
   TailTools& tools_;
   Descriptor file_;
+  std::unique_ptr<InflatedFile> content_;  // null: the file as it is
   Resume resume_;
   std::uint64_t position_;
   std::uint64_t searched_;               // no line end in [position_, searched_)
   std::uint64_t size_{0};                // at the last look
+  std::uint64_t known_size_{0};          // when the bytes before the position were compared last
   bool unlinked_{false};                 // at the last look
   PendingEvent pending_;                 // at the position
   std::optional<ByteOrder> byte_order_;  // of UTF-16, once it is known
@@ -154,8 +161,10 @@ class Tail {
   Error error_;
   std::array<char, kWitnessBytes> before_{};  // the last bytes before the position
   std::size_t before_bytes_{0};               // less than fit only at the beginning of a file, or if not readable
-  std::int64_t modified_ns_{0};               // at the last look
-  bool touched_{false};                       // since the last read something was written, perhaps not at the end
+  std::array<char, kHeadBytes> head_{};       // the first bytes before the position
+  std::size_t head_bytes_{0};
+  std::int64_t modified_ns_{0};  // at the last look
+  bool touched_{false};          // since the last read something was written, perhaps not at the end
 };
 
 }  // namespace logpipe

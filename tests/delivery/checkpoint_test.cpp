@@ -595,3 +595,93 @@ TEST_CASE("checkpoint: the position of every sink is compared, also of one that 
   store->begin_run({"behind"});
   CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).mismatch);
 }
+
+TEST_CASE("checkpoint: a file that is found in a copy is the copy from then on, and its inode is free for another") {
+  TempDir dir;
+  const std::string content = text_of(5000);
+  write_file(dir / "log", content);
+  std::uint64_t id = 0;
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    id = resume.file->id;
+    store->sink("out", {}).complete(delivery_of(resume.file, 0, 3000, content));
+    CHECK(store->remembered("app").empty());
+    CHECK(store->commit());
+  }
+  write_file(dir / "copy", content);
+  write_file(dir / "log", text_of(900, 5));
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    CHECK(store->remembered("other").empty());
+    const std::vector<RememberedFile> remembered = store->remembered("app");
+    REQUIRE(remembered.size() == 1);
+    CHECK(remembered[0].path == (dir / "log").string());
+    REQUIRE(remembered[0].positions.size() == 1);
+    CHECK(remembered[0].positions[0] == KnownPosition{3000, witness_of(std::string_view(content).substr(0, 3000))});
+    const Resume copy = store->recover(id, Fd(dir / "copy"));
+    CHECK(copy.known);
+    CHECK(copy.offset == 3000);
+    CHECK(copy.file->id == id);
+    const Resume fresh = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    CHECK_FALSE(fresh.known);
+    CHECK_FALSE(fresh.mismatch);
+    store->sink("out", {}).complete(delivery_of(copy.file, 3000, 4000, content));
+    store->sink("out", {}).complete(delivery_of(fresh.file, 0, 900));
+    CHECK(store->commit());
+  }
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  CHECK(store->attach("app", dir / "copy", Fd(dir / "copy"), 0).offset == 4000);
+  CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 900);
+}
+
+TEST_CASE("checkpoint: content inside of a compressed file keeps its position, whoever has the inode") {
+  TempDir dir;
+  const std::string content = text_of(5000);
+  write_file(dir / "log", content);
+  std::uint64_t id = 0;
+  std::uint64_t inside_id = 0;
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    const Resume resume = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    id = resume.file->id;
+    store->sink("out", {}).complete(delivery_of(resume.file, 0, 3000, content));
+    CHECK(store->commit());
+  }
+  write_file(dir / "log", text_of(900, 5));
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    const Resume found = store->recover(id, -1);
+    const Resume inside = store->begin_inside("app", dir / "log", identity_of_head(text_of(2000, 6)));
+    inside_id = inside.file->id;
+    CHECK(inside.offset == 0);
+    const Resume fresh = store->attach("app", dir / "log", Fd(dir / "log"), 0);
+    store->sink("out", {}).complete(delivery_of(found.file, 3000, 4000, content));
+    store->sink("out", {}).complete(delivery_of(inside.file, 0, 50));
+    store->sink("out", {}).complete(delivery_of(fresh.file, 0, 100));
+    CHECK(store->commit());
+  }
+  {
+    auto store = open_store(dir / "state");
+    store->begin_run({"out"});
+    CHECK(store->remembered("app").size() == 3);
+    CHECK(store->attach("app", dir / "log", Fd(dir / "log"), 0).offset == 100);
+    const std::vector<RememberedFile> rest = store->remembered("app");
+    REQUIRE(rest.size() == 2);
+    CHECK(rest[0].id == id);
+    CHECK(rest[1].id == inside_id);
+    const Resume found = store->recover(id, -1);
+    CHECK(found.offset == 4000);
+    CHECK(store->recover(inside_id, -1).offset == 50);
+    store->finished(found.file, 4000);
+    CHECK(store->commit());
+  }
+  auto store = open_store(dir / "state");
+  store->begin_run({"out"});
+  CHECK(store->remembered("app").size() == 2);
+}

@@ -24,7 +24,7 @@ struct Set {
   LineCutter lines{LineLimit{}, Counter()};
   TailTools tools{lines, system_read()};
   FileSourceSystem system;
-  FileSet files{options, services, tools, system};
+  FileSet files{options, services, tools, system, [] { return true; }};
 };
 
 /// Takes away this thread's power to read everything, which root has.
