@@ -38,7 +38,7 @@ bool InflatedFile::advance() {
   const Result<std::size_t> read = reader_->read(window_.data() + before, kStepBytes);
   window_.resize(before + (read ? *read : 0));
   if (!read) {
-    error_ = read.error().message;
+    error_ = "read " + path_ + ": " + read.error().message;
     reader_.reset();
     return false;
   }
