@@ -132,7 +132,7 @@ void JournalledCheckpoints::split(const std::string& source, const std::string& 
     record.source = name;
     File& file = files_[record.id];
     file.record = record;
-    index_[{name, record.identity.device, record.identity.inode}] = record.id;
+    if (record.identity.inode != 0) index_[{name, record.identity.device, record.identity.inode}] = record.id;
     tracker.place(record.id, position);
     dirty_file(file);
   }
@@ -156,7 +156,7 @@ void JournalledCheckpoints::join_locked(const std::string& source, SinkTracker& 
     // None: a crash came before the sink's first step in it, and where the sink stands in the source's own file holds.
     const std::optional<journal::Position> position = sink.leave(id);
     const FileKey key{source, record.identity.device, record.identity.inode};
-    const auto own = index_.find(key);
+    const auto own = record.identity.inode == 0 ? index_.end() : index_.find(key);
     if (own != index_.end()) {
       if (position) sink.place(own->second, *position);
       supersede(id);
@@ -165,7 +165,7 @@ void JournalledCheckpoints::join_locked(const std::string& source, SinkTracker& 
     } else {
       // The source is done with it, and this sink is not: the source gets it back as one that it knows.
       index_.erase({name, record.identity.device, record.identity.inode});
-      index_[key] = id;
+      if (record.identity.inode != 0) index_[key] = id;
       file.record.source = source;
       file.attached = false;
       if (position) sink.place(id, *position);
