@@ -118,13 +118,16 @@ Result<Plan> plan_of(Node given) {
   }
   for (const std::string& name : plan.sinks) {
     Node& sink = *find(*find(given, "sinks"), name);
-    if (find(sink, "rotate") != nullptr) {
-      plan.notes.push_back("sink `" + name + "`: `rotate` is left out, it removes what should be counted");
-      remove(sink, "rotate");
+    for (const char* limit : {"keep", "keep_bytes"}) {
+      Node* rotate = find(sink, "rotate");
+      if (rotate == nullptr || find(*rotate, limit) == nullptr) continue;
+      plan.notes.push_back("sink `" + name + "`: `rotate." + limit +
+                           "` is left out, it removes what should be counted");
+      remove(*rotate, limit);
     }
     Node* queue = find(sink, "queue");
     const Node* when_full = queue != nullptr ? queue->find("when_full") : nullptr;
-    if (when_full != nullptr && when_full->text != "block" && when_full->text != "spool") {
+    if (when_full != nullptr && when_full->text.starts_with("drop")) {
       plan.notes.push_back("sink `" + name + "`: `when_full: " + when_full->text +
                            "` is left out, it drops on purpose");
       remove(*queue, "when_full");

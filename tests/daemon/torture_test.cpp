@@ -115,14 +115,14 @@ admin: {listen: 127.0.0.1:9632}
 log: {level: debug}
 stages: [{parse: json}, {level: warn}]
 sinks:
-  all: {type: file, path: /var/log/out/all.jsonl, fsync: always}
+  all: {type: file, path: /var/log/out/all.jsonl, fsync: always, rotate: {max_bytes: 1MiB, keep: 2}}
   split: {type: file, path: '../logs/{service}.jsonl', queue: {when_full: drop_newest}}
   screen: {type: stdout}
 )");
   REQUIRE(plan);
   CHECK(plan->sources == std::vector<std::string>{"app", "jobs"});
   CHECK(plan->sinks == std::vector<std::string>{"all", "split"});
-  CHECK(plan->notes.size() == 2);
+  CHECK(plan->notes.size() == 3);
   CHECK(plan->ordered);
   const std::string text = config_for(*plan, dir / "work");
   CAPTURE(text);
@@ -138,6 +138,8 @@ sinks:
   CHECK(settings.pipelines[0].stages.size() == 2);
   CHECK_FALSE(settings.admin);
   CHECK(text.find("../") == std::string::npos);
+  CHECK(text.find("max_bytes") != std::string::npos);
+  CHECK(text.find("keep") == std::string::npos);
 }
 
 TEST_CASE("torture: with pipelines a sink that is left out leaves them too") {
