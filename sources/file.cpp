@@ -53,7 +53,8 @@ const config::Schema<FileSourceOptions>& schema_of(config::Tag<FileSourceOptions
           .optional("rotate_wait", &Options::rotate_wait,
                     "How long a file that was renamed away or deleted is kept open after its last growth.")
           .range(std::chrono::milliseconds(0), std::chrono::milliseconds(24h))
-          .optional("max_open_files", &Options::max_open_files, "Further files wait until others have gone.")
+          .optional("max_open_files", &Options::max_open_files,
+                    "How many files are held open; those that are idle are closed and opened again when they change.")
           .range(std::uint32_t{1}, std::uint32_t{1'000'000})
           .check(
               &Options::include,
@@ -141,9 +142,11 @@ class Reading {
 };
 
 void Reading::walk() {
+  const Clock::time_point begun = Clock::now();
   files_.walk();
+  const Clock::time_point walked = Clock::now();
   if (!services_.once) files_.take_changes();
-  next_walk_ = Clock::now() + options_.discovery_interval;
+  next_walk_ = Clock::now() + files_.walk_interval(walked - begun);
   if (!services_.once || first_error_) return;
   if (const std::string trouble = files_.first_trouble(); !trouble.empty())
     first_error_ = Error{ErrorKind::io, trouble};
@@ -179,6 +182,7 @@ bool Reading::round(Freshness freshness) {
     if (!settle_turn(file, turn)) return false;
   }
   std::erase_if(ready, [](const TailedFile* file) { return !file->ready; });
+  files_.open_waiting();
   outbox_.heartbeat().beat();
   return true;
 }

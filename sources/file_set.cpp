@@ -1,6 +1,7 @@
 #include "sources/file_set.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -13,6 +14,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include "sources/generation.hpp"
 #include "telemetry/log.hpp"
@@ -55,6 +57,16 @@ std::string target_of(const std::string& path) {
   return real && path != real.get() ? real.get() : std::string();
 }
 
+/// Changes that other machines make there are not reported by inotify.
+bool is_remote(const std::string& directory) {
+  struct statfs info {};
+  if (statfs(directory.c_str(), &info) != 0) return false;
+  constexpr std::array<std::uint32_t, 8> kRemote{0x6969,     0xFF534D42, 0xFE534D42, 0x517B,
+                                                 0x65735546, 0x01021997, 0x00C36400, 0x5346414F};
+  // NFS, CIFS, SMB2, SMB, FUSE, 9P, Ceph, AFS
+  return std::find(kRemote.begin(), kRemote.end(), static_cast<std::uint32_t>(info.f_type)) != kRemote.end();
+}
+
 const char* kind_of(mode_t mode) {
   if (S_ISDIR(mode)) return "a directory";
   if (S_ISFIFO(mode)) return "a FIFO";
@@ -71,6 +83,7 @@ class FileSet::Collector : public GlobVisitor {
 
   void on_directory(const std::string& path, DirectoryUse use) override {
     if (!set_.services_.once) set_.watcher_.watch(path, use);
+    set_.remote_ = set_.remote_ || is_remote(path);
   }
   void on_match(const std::string& path) override {
     if (!set_.exclude_.matches(path)) found.insert(path);
@@ -134,6 +147,8 @@ void FileSet::walk() {
   ++walks_;
   walk_needed_ = false;
   waiting_ = 0;
+  to_open_.clear();
+  remote_ = false;
   starvation_.clear();
   const std::map<std::string, std::string> old_troubles = std::exchange(open_troubles_, {});
   watcher_.begin_walk();
@@ -172,7 +187,7 @@ void FileSet::walk() {
   for (std::size_t i = 0; i < files_.size(); ++i) {  // a look may add a file
     TailedFile& file = *files_[i];
     file.failed = false;
-    if (look(file) && !file.tail.at_end()) make_ready(file);
+    if (file.tail.is_open() && look(file) && !file.tail.at_end()) make_ready(file);
   }
   for (const auto& [path, reason] : open_troubles_) {
     if (!old_troubles.contains(path)) log::warn(component_, "cannot read, will try again", {{"error", reason}});
@@ -213,6 +228,11 @@ TailedFile* FileSet::look_up(const std::string& path, bool matching, std::option
     return nullptr;
   }
   add_name(*known->second, path, matching);
+  const Tail& tail = known->second->tail;
+  if (!tail.is_open() && (static_cast<std::uint64_t>(info.st_size) != tail.size() ||
+                          info.st_mtim.tv_sec * 1'000'000'000 + info.st_mtim.tv_nsec != tail.modified_ns())) {
+    make_ready(*known->second);
+  }
   if (!target.empty() && !services_.once) {
     // Changes are reported where the file is, not where the link is.
     watcher_.watch(target.substr(0, std::max<std::size_t>(target.rfind('/'), 1)), DirectoryUse::files);
@@ -231,8 +251,9 @@ void FileSet::examine(const std::string& path, const std::string& origin, bool m
 }
 
 void FileSet::open_file(const std::string& path, const std::string& origin, bool matching) {
-  if (files_.size() >= open_max()) {
+  if (open_count_ >= open_max() && !park_one()) {
     ++waiting_;
+    to_open_.emplace_back(path, origin);
     if (starting_) late_.insert(path);
     return;
   }
@@ -267,7 +288,6 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   order(origin);
   look(file);
   make_ready(file);
-  open_files_.set(static_cast<double>(files_.size()));
 }
 
 TailedFile& FileSet::add_file(FileKey key, const std::string& origin, Tail tail) {
@@ -276,6 +296,7 @@ TailedFile& FileSet::add_file(FileKey key, const std::string& origin, Tail tail)
   file.changed = std::chrono::steady_clock::now();
   by_key_[key] = &file;
   gone_.insert(&file);  // until it has its first name
+  note_open(1);
   return file;
 }
 
@@ -470,11 +491,13 @@ void FileSet::on_vanished(const std::string& path) {
 
 void FileSet::make_ready(TailedFile& file) {
   if (file.ready || file.failed) return;
+  note_busy(file);
   file.ready = true;
   ready_.push_back(&file);
 }
 
 bool FileSet::look(TailedFile& file) {
+  if (!file.tail.is_open() && !unpark(file)) return !file.failed;
   switch (file.tail.look()) {
     case Tail::Look::same:
       break;
@@ -517,6 +540,7 @@ void FileSet::settle(TailedFile& file) {
     file.counted_lag = lag;
     lag_.set(static_cast<double>(lag_bytes_));
   }
+  if (!file.ready) note_idle(file);
 }
 
 void FileSet::recovered(TailedFile& file) {
@@ -547,6 +571,8 @@ void FileSet::release(TailedFile& file, Release how) {
   }
   by_key_.erase(file.key);
   gone_.erase(&file);
+  note_busy(file);
+  if (file.tail.is_open()) note_open(-1);
   std::erase(ready_, &file);
   const auto origin = by_origin_.find(file.origin);
   std::erase(origin->second, &file);
@@ -555,7 +581,6 @@ void FileSet::release(TailedFile& file, Release how) {
   }
   if (origin->second.empty()) by_origin_.erase(origin);
   std::erase_if(files_, [&](const auto& candidate) { return candidate.get() == &file; });
-  open_files_.set(static_cast<double>(files_.size()));
 }
 
 std::size_t FileSet::open_max() const noexcept {
@@ -594,13 +619,8 @@ void FileSet::report_health() {
     add(std::to_string(watcher_.unwatched()) + " directories are not watched (inotify: " +
         std::strerror(watcher_.last_error()) + "), changes there are found by scanning only");
   }
-  if (waiting_ > 0 && !services_.once) {
-    const std::string count = std::to_string(open_max());
-    add(std::to_string(waiting_) + " files wait, " +
-        (!starvation_.empty()                    ? starvation_
-         : open_max() >= options_.max_open_files ? "max_open_files (" + count + ") are open"
-                                                 : count + " are open, as many as RLIMIT_NOFILE leaves"));
-  }
+  // That files take turns is no trouble; that none can be had any more is.
+  if (!starvation_.empty() && !services_.once) add(std::to_string(waiting_) + " files wait, " + starvation_);
   if (reason == reported_) return;
   reported_ = reason;
   health_.set(reason.empty() ? HealthState::ok : HealthState::degraded, reason);

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,6 +43,8 @@ struct TailedFile {
   std::uint64_t counted_lag{0};                     ///< its part of the gauge
   std::chrono::steady_clock::time_point changed{};  ///< when it last grew or lost its last name
 
+  std::uint64_t idle_since{0};  ///< a number, the smaller the longer; 0: not among the idle
+
   bool gone() const noexcept { return names.empty(); }
 };
 
@@ -80,6 +83,12 @@ class FileSet {
   enum class Release : std::uint8_t { closed, finished };
   void release(TailedFile& file, Release how);
 
+  /// Opens files that had to wait, in place of idle ones where there are some.
+  void open_waiting();
+  /// Until the next walk, after one that took `took`: longer than discovery_interval where many files are walked and
+  /// inotify reports everything.
+  std::chrono::steady_clock::duration walk_interval(std::chrono::steady_clock::duration took) const;
+
   /// Names that could not be opened because as many files as may be are, or because the process has no descriptor left.
   std::size_t waiting() const noexcept { return waiting_; }
   /// In words, when it is the process that has none left; empty otherwise.
@@ -111,6 +120,13 @@ class FileSet {
   TailedFile& add_file(FileKey key, const std::string& origin, Tail tail);
   void examine(const std::string& path, const std::string& origin, bool matching);
   void open_file(const std::string& path, const std::string& origin, bool matching);
+  /// Closes the file that has been idle for longest; false: every file is being read.
+  bool park_one();
+  /// Opens a parked file again. False: no name leads to it any more, or it cannot be opened (then it has failed).
+  bool unpark(TailedFile& file);
+  void note_idle(TailedFile& file);
+  void note_busy(TailedFile& file);
+  void note_open(int change);
   void add_name(TailedFile& file, const std::string& path, bool matching);
   void remove_name(const std::string& path);
   void order(const std::string& origin);
@@ -146,6 +162,11 @@ class FileSet {
   std::set<std::string> to_order_;                                       // origins with files to be put in order
   std::set<TailedFile*> gone_;
   std::vector<TailedFile*> ready_;
+  std::map<std::uint64_t, TailedFile*> idle_;  // open, read to the end, with a name to find them again by
+  std::uint64_t idle_count_{0};
+  std::size_t open_count_{0};
+  std::deque<std::pair<std::string, std::string>> to_open_;  // path and origin
+  bool remote_{false};                                       // a directory lies on a network file system
   ReleasedFiles released_;
   std::set<FileKey> closed_;       // read to the end with `--once`; not to be opened again
   std::set<std::string> skipped_;  // names that are no regular files, logged once

@@ -93,7 +93,6 @@ void FileSet::open_recovered(Recovered recovered) {
   order(recovered.origin);
   look(file);
   make_ready(file);
-  open_files_.set(static_cast<double>(files_.size()));
 }
 
 bool FileSet::salvage(TailedFile& file) {
@@ -135,7 +134,6 @@ bool FileSet::salvage(TailedFile& file) {
   rest.predecessor = std::exchange(file.predecessor, &rest);
   look(rest);
   make_ready(rest);
-  open_files_.set(static_cast<double>(files_.size()));
   return true;
 }
 

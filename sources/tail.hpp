@@ -84,6 +84,17 @@ class Tail {
   Place place() const;
 
   int fd() const noexcept { return file_.get(); }
+  bool is_open() const noexcept { return content_ || file_; }
+  /// Gives up the descriptor; everything else stays. Only before a look and a read it has to be open again.
+  void park() noexcept { file_.reset(); }
+  /// Goes on with the same file.
+  void unpark(Descriptor file) noexcept { file_ = std::move(file); }
+  /// A parked file that no name leads to any more: there is nothing left of it.
+  void abandon() noexcept {
+    unlinked_ = true;
+    size_ = searched_ = position_;
+  }
+  std::int64_t modified_ns() const noexcept { return modified_ns_; }  ///< at the last look
   const SourceFileRef& file() const noexcept { return resume_.file; }
   std::uint64_t position() const noexcept { return position_; }
   std::uint64_t size() const noexcept { return size_; }

@@ -431,20 +431,32 @@ TEST_CASE("file source: without inotify watches the scan finds everything, and t
   CHECK(running.stop());
 }
 
-TEST_CASE("file source: beyond max_open_files the others wait, and the health says so") {
+TEST_CASE("file source: with more files than descriptors they take turns, and none is missed") {
   const TempDir directory;
   Surroundings surroundings;
   FileSourceOptions options = follow({directory / "*.log"});
-  options.max_open_files = 1;
+  options.max_open_files = 3;
   options.rotate_wait = std::chrono::milliseconds(1);
-  append(directory / "a.log", "one\n");
-  append(directory / "b.log", "two\n");
+  constexpr std::size_t kFiles = 40;
+  const auto path = [&](std::size_t i) { return directory / ("f" + std::to_string(i) + ".log"); };
+  for (std::size_t i = 0; i < kFiles; ++i) append(path(i), "one\n");
   Running running(surroundings, make_file_source(options, surroundings.services()));
-  running.await(1);
-  CHECK(surroundings.health.health().body.find("1 files wait, max_open_files (1) are open") != std::string::npos);
-  std::filesystem::remove(running.lines[0].path);
-  running.await(2);
+  running.await(kFiles);
+  CHECK(surroundings.metric("logpipe_source_open_files") <= 3);
+  for (std::size_t i = 0; i < kFiles; ++i) append(path(i), "two " + std::to_string(i) + "\n");
+  running.await(2 * kFiles);
+  // Truncated, removed and renamed while closed.
+  REQUIRE(truncate(path(0).c_str(), 0) == 0);
+  append(path(0), "three\n");
+  for (std::size_t i = 1; i < 10; ++i) std::filesystem::remove(path(i));
+  for (std::size_t i = 10; i < 20; ++i) rename_file(path(i), directory / ("moved" + std::to_string(i) + ".log"));
+  for (std::size_t i = 10; i < 20; ++i) append(directory / ("moved" + std::to_string(i) + ".log"), "three\n");
+  running.await(2 * kFiles + 11);
+  CHECK(surroundings.store.await_finished(9).size() == 9);
+  CHECK(surroundings.health.health().body.find("degraded") == std::string::npos);
   CHECK(running.stop());
+  CHECK(running.lines.size() == 2 * kFiles + 11);
+  CHECK(surroundings.store.attached() == kFiles);
 }
 
 TEST_CASE("file source: a line that does not end is delivered after partial_line_timeout") {

@@ -163,9 +163,6 @@ TEST_CASE("file set: leaves 128 descriptors to the rest of the process, but take
     set.files.walk();
     CHECK(set.files.files().size() == c.open);
     CHECK(set.files.waiting() == 30 - c.open);
-    if (c.open == 20) {
-      CHECK(set.health().find("10 files wait, 20 are open, as many as RLIMIT_NOFILE leaves") != std::string::npos);
-    }
   }
 }
 
