@@ -161,6 +161,10 @@ void Planner::make_sink(const Settings& settings, std::size_t index) {
                          .by_level = sink.queue.priority == QueuePriority::level,
                          .when_full = sink.queue.when_full};
   queue.detach_after = sink.queue.detach_after;
+  // A queue that held all memory would stop the sources before it is full.
+  if (queue.when_full == QueueFull::detach) {
+    queue.capacity.bytes = std::min<std::size_t>(queue.capacity.bytes, settings.memory.value / 4);
+  }
   if (queue.when_full == QueueFull::drop_oldest || queue.when_full == QueueFull::drop_newest) {
     queue.dropped = std::make_shared<DroppedDeliveries>(*progress, sink.name, services_.metrics);
     progress = queue.dropped.get();

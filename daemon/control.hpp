@@ -49,6 +49,8 @@ class Control {
   void want_reload();
   /// The reload that had begun is over, whatever came of it. Any thread.
   void reload_ended();
+  /// Cancels everything of this generation; what is left stays uncommitted. Any thread.
+  void abort_run(const std::string& cause);
   /// From now on.
   void set_drain_timeout(std::chrono::nanoseconds timeout);
 
@@ -71,7 +73,6 @@ class Control {
   void begin_reload();
   bool ready() const;
   std::string status_text() const;
-  void abort_run(const std::string& cause);
   void tick();
   void wake();
   int wait_ms() const;

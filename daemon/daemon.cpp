@@ -167,7 +167,8 @@ class Daemon {
       }
       auto [run, cancel_run] = with_cancel(Context::background());
       auto [intake, cancel_intake] = with_cancel(run);
-      Graph graph(std::move(*plan), {&blocks_, &metrics_, &health_, ledger.get(), &topics_, &planner, &board_});
+      Graph graph(std::move(*plan), {&blocks_, &metrics_, &health_, ledger.get(), &topics_, &planner,
+                                     [this](const std::string& cause) { control_.abort_run(cause); }, &board_});
       {
         MutexLock lock(mutex_);
         ledger_ = ledger;

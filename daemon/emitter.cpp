@@ -92,6 +92,7 @@ Status Emitter::publish(Processed& processed, const Context& run) {
 void Emitter::leave(std::size_t output, Delivery& delivery) {
   sink_accounts_[output]->discarded(reason_name(Reason::detached), delivery.admitted);
   sink_accounts_[output]->completed(delivery.admitted);
+  (*outputs_)[output]->left(delivery.admitted.bytes);
   delivery = Delivery();
 }
 

@@ -28,7 +28,9 @@ struct GraphServices {
   HealthTable* health{nullptr};
   Ledger* ledger{nullptr};
   TopicHub* topics{nullptr};
-  Planner* planner{nullptr};    ///< makes the parts for sinks that fall behind; null: none does
+  Planner* planner{nullptr};  ///< makes the parts for sinks that fall behind; null: none does
+  /// A change of the graph's own does not succeed: the run is to end and another to begin where the sinks stand.
+  std::function<void(const std::string&)> give_up{};
   WorkerBoard* board{nullptr};  ///< null: nobody wants to know what the workers do
 };
 

@@ -25,8 +25,10 @@ constexpr std::chrono::milliseconds kLookEvery{1};
 constexpr std::chrono::milliseconds kTendEvery{20};
 /// A sink that reads by itself has caught up when so little is left.
 constexpr double kCaughtUpBytes = 1 << 20;
-/// When delivering the rest takes longer than this, too much has come meanwhile, and the sink goes on by itself.
-constexpr std::chrono::seconds kReturnWithin{2};
+/// When more than this has gone on without it while it delivered the rest, it goes on by itself.
+constexpr std::uint64_t kReturnWithBytes = 16 << 20;
+/// A change of the graph's own that takes longer than this makes way for a new beginning.
+constexpr std::chrono::seconds kGiveUpAfter{10};
 /// It reads by itself for so long at least.
 constexpr std::chrono::milliseconds kReadFor{200};
 
@@ -128,7 +130,8 @@ void RunningGraph::spawn(Kind kind, const std::string& name, const std::string& 
 void RunningGraph::begin_sink(const Plan::SinkPart& part) {
   SinkQueue queue = open_sink_queue(part.queue);
   Sink& sink = sinks_[part.name];
-  sink.callbacks = watch_queue(*services_.metrics, part.name, queue.outlet.stats());
+  sink.queue_stats = queue.outlet.stats();
+  sink.callbacks = watch_queue(*services_.metrics, part.name, sink.queue_stats);
   sink.ended = false;
   sink.split = Split::none;
   sink.detachment.reset();
@@ -330,7 +333,12 @@ template <class Over>
 Status RunningGraph::wait_until(Over over, Look look) {
   while (!over()) {
     std::optional<SteadyTime> deadline;
-    if (look == Look::again) deadline = std::chrono::steady_clock::now() + kLookEvery;
+    const auto now = std::chrono::steady_clock::now();
+    if (give_up_at_ && now >= *give_up_at_ && services_.give_up) {
+      give_up_at_.reset();
+      services_.give_up("a sink that had fallen behind could not join the others in time");
+    }
+    if (look == Look::again || give_up_at_) deadline = now + kLookEvery;
     std::optional<Event> event;
     if (Status status = next_event(event, deadline); !status) return status;
     if (event) on_event(std::move(*event));
@@ -345,14 +353,16 @@ void RunningGraph::release_unfed_sinks() {
       const Pipeline& pipeline = entry.second;
       return pipeline.works && std::find(pipeline.sinks.begin(), pipeline.sinks.end(), name) != pipeline.sinks.end();
     });
-    if (!fed && sink.split != Split::draining) sink.queue.reset();
+    if (!fed && sink.split != Split::draining && sink.split != Split::returning) sink.queue.reset();
   }
 }
 
+/// A sink has still to read, by itself, what the others have had.
 bool RunningGraph::all_over() const {
   return std::none_of(pipelines_.begin(), pipelines_.end(), [](const auto& entry) { return entry.second.works; }) &&
-         std::none_of(sinks_.begin(), sinks_.end(),
-                      [](const auto& entry) { return entry.second.split == Split::draining; });
+         std::none_of(sinks_.begin(), sinks_.end(), [](const auto& entry) {
+           return entry.second.split == Split::draining || entry.second.split == Split::returning;
+         });
 }
 
 Status RunningGraph::supervise() try {
@@ -362,8 +372,14 @@ Status RunningGraph::supervise() try {
     if (!waiting_.empty()) {
       const std::shared_ptr<GraphChange> change = std::move(waiting_.front());
       waiting_.pop_front();
+      for (auto& [name, sink] : sinks_) {
+        if (sink.detachment) sink.detachment->allow(false);  // what one misses is not read again where only it changes
+      }
       changed = rejoin_all();
       if (changed) changed = apply(*change);
+      for (auto& [name, sink] : sinks_) {
+        if (sink.detachment) sink.detachment->allow(true);
+      }
       change->done(changed);
       if (!changed) break;
       continue;
@@ -446,11 +462,33 @@ bool RunningGraph::reads_by_itself(const std::string& sink) const {
                      [&](const auto& entry) { return entry.first.ends_with(ending) && entry.second.tasks > 0; });
 }
 
+/// There are pipelines that the sink can join again.
+bool RunningGraph::shared_pipelines_work(const std::string& sink) const {
+  return std::any_of(pipelines_.begin(), pipelines_.end(), [&](const auto& entry) {
+    const Pipeline& pipeline = entry.second;
+    return !pipeline.catches_up && pipeline.works &&
+           std::find(pipeline.sinks.begin(), pipeline.sinks.end(), sink) != pipeline.sinks.end();
+  });
+}
+
+/// To join the others again their pipelines stop for a moment, until every sink has what is under way to it; so that is
+/// left for when none of them is in trouble itself.
+bool RunningGraph::others_lag(const std::string& sink) const {
+  return std::any_of(sinks_.begin(), sinks_.end(), [&](const auto& entry) {
+    const Sink& other = entry.second;
+    if (entry.first == sink || !other.queue) return false;
+    return other.split == Split::draining || other.split == Split::returning ||
+           other.queue_stats->bytes() > kCaughtUpBytes;
+  });
+}
+
 bool RunningGraph::caught_up(const std::string& sink) const {
   const std::string ending = CheckpointStore::split_name({}, sink);
   double left = 0;
   for (const auto& [name, source] : sources_) {
     if (!name.ends_with(ending)) continue;
+    // Nothing is open before its first walk.
+    if (services_.metrics->value("logpipe_source_open_files", {{"source", name}}).value_or(0) == 0) return false;
     left += services_.metrics->value("logpipe_source_lag_bytes", {{"source", name}}).value_or(0);
   }
   return left < kCaughtUpBytes;
@@ -484,13 +522,19 @@ Status RunningGraph::tend(const std::string& name, Sink& sink) {
     case Split::behind:
       // Files are looked at when it begins: until then little seems to be left. One that has ended has read all there
       // is.
-      if (!reads_by_itself(name) || now - sink.since < kReadFor || !caught_up(name)) return {};
+      if (!shared_pipelines_work(name)) return {};  // nobody to join any more: it reads to the end
+      if (!reads_by_itself(name) || now - sink.since < kReadFor || !caught_up(name) || others_lag(name)) return {};
       stop_reading_by_itself(name);
+      sink.left_before = sink.detachment->left_bytes();
       enter(sink, Split::returning, "has nearly caught up");
       return {};
     case Split::returning:
       if (!settled(name, true)) return {};
-      if (now - sink.since <= kReturnWithin) return rejoin(name, sink);
+      if (!shared_pipelines_work(name)) {
+        // It was told to end before it had read everything, and there is nobody to join any more.
+      } else if (sink.detachment->left_bytes() - sink.left_before <= kReturnWithBytes) {
+        return others_lag(name) ? Status() : rejoin(name, sink);
+      }
       if (Status status = apply(services_.planner->split(name)); !status) return status;
       enter(sink, Split::behind, "has fallen behind and reads the files by itself");
       return {};
@@ -504,7 +548,10 @@ Status RunningGraph::rejoin(const std::string& name, Sink& sink) {
     detachment->attach();  // nobody sends now
     return build();
   };
-  if (Status status = apply(change); !status) return status;
+  give_up_at_ = std::chrono::steady_clock::now() + kGiveUpAfter;
+  Status status = apply(change);
+  give_up_at_.reset();
+  if (!status) return status;
   enter(sink, Split::none, {});
   log::info("queue " + name, "the sink has caught up, and gets what the others get");
   return {};
@@ -513,6 +560,11 @@ Status RunningGraph::rejoin(const std::string& name, Sink& sink) {
 /// A change is made between configurations in which every sink gets what its pipelines send.
 Status RunningGraph::rejoin_all() {
   for (auto& [name, sink] : sinks_) {
+    if (sink.split == Split::none && sink.detachment && sink.detachment->detached()) {
+      // Its event is still on the way.
+      Status heard = wait_until([&sink = sink] { return sink.split != Split::none; });
+      if (!heard) return heard;
+    }
     if (sink.split == Split::none) continue;
     stop_reading_by_itself(name);
     Status status = wait_until([&] { return settled(name, false) && settled(name, true); }, Look::again);

@@ -95,7 +95,9 @@ class RunningGraph {
     std::shared_ptr<DroppedDeliveries> dropped;  // null: its queue drops nothing
     std::shared_ptr<SinkDetachment> detachment;  // null: its queue makes the others wait, or drops
     Split split{Split::none};
-    SteadyTime since{};  // of that state
+    SteadyTime since{};            // of that state
+    std::uint64_t left_before{0};  // when it began to return
+    std::shared_ptr<const ChannelStats> queue_stats;
     ComponentHealth health;
     Gauge detached;
   };
@@ -127,6 +129,8 @@ class RunningGraph {
   bool split_anywhere() const;
   bool settled(const std::string& sink, bool by_itself) const;
   bool reads_by_itself(const std::string& sink) const;
+  bool shared_pipelines_work(const std::string& sink) const;
+  bool others_lag(const std::string& sink) const;
   bool caught_up(const std::string& sink) const;
   void stop_reading_by_itself(const std::string& sink);
   Status rejoin(const std::string& name, Sink& sink);
@@ -148,6 +152,7 @@ class RunningGraph {
   std::optional<Receiver<Event>> events_;
   Sender<Event> report_;
   std::deque<std::shared_ptr<GraphChange>> waiting_;
+  std::optional<SteadyTime> give_up_at_;  // of a change of our own
 
   std::map<std::string, Source> sources_;
   std::map<std::string, Pipeline> pipelines_;

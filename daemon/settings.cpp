@@ -341,6 +341,7 @@ void check_together(const Components& components, const Settings& settings, Diag
 
 /// A sink that reads by itself what it has missed needs sources that can be read again, and no topics before it.
 void check_detach(const Components& components, const Settings& settings, Diagnostics& diagnostics) {
+  const Topology topology(settings);
   for (std::size_t i = 0; i < settings.sinks.size(); ++i) {
     const Settings::SinkSettings& sink = settings.sinks[i];
     if (sink.queue.when_full != QueueFull::detach) continue;
@@ -509,9 +510,9 @@ Settings decode_settings(const Node& root, Diagnostics& diagnostics) {
   decode_pipelines(components, diagnostics, settings);
   if (diagnostics.ok()) check_used(components, settings, diagnostics);
   if (diagnostics.ok()) check_together(components, settings, diagnostics);
-  if (diagnostics.ok()) check_detach(components, settings, diagnostics);
   if (diagnostics.ok()) check_topology(settings, diagnostics);
   for (Settings::PipelineSettings& pipeline : settings.pipelines) size_pool(pipeline);
+  if (diagnostics.ok()) check_detach(components, settings, diagnostics);
   return settings;
 }
 

@@ -15,8 +15,22 @@ constexpr std::size_t kOvertakesMax = 1024;
 
 }  // namespace
 
+std::chrono::steady_clock::time_point SinkDetachment::is_full() noexcept {
+  using Steady = std::chrono::steady_clock;
+  Steady::rep none = 0;
+  const Steady::rep now = Steady::now().time_since_epoch().count();
+  const Steady::rep since = full_since_.compare_exchange_strong(none, now) ? now : none;
+  return Steady::time_point(Steady::duration(since)) + after_;
+}
+
 SendStatus SinkInlet::try_send(Delivery&& delivery) {
   if (detached()) return SendStatus::closed;
+  if (detachment_) {
+    const SendStatus sent = sender_.try_send(std::move(delivery));
+    if (sent == SendStatus::sent) detachment_->has_room();
+    if (sent == SendStatus::full) detachment_->is_full();
+    return sent;
+  }
   if (!dropped_) return sender_.try_send(std::move(delivery));
   dropped_->number(delivery);
   if (when_full_ == QueueFull::drop_oldest) {
@@ -30,13 +44,15 @@ SendStatus SinkInlet::try_send(Delivery&& delivery) {
 }
 
 SendStatus SinkInlet::send(Delivery&& delivery, const Context& ctx) {
-  if (detachment_) {
+  while (detachment_) {
     if (detached()) return SendStatus::closed;
-    const SendStatus sent =
-        sender_.send(std::move(delivery), ctx, std::chrono::steady_clock::now() + detachment_->after());
+    const SendStatus sent = sender_.send(std::move(delivery), ctx, detachment_->is_full());
     if (sent != SendStatus::timeout) return sent;
-    detachment_->detach();
-    return SendStatus::closed;
+    if (detachment_->allowed()) {
+      detachment_->detach();
+      return SendStatus::closed;
+    }
+    detachment_->has_room();  // from now on again
   }
   if (dropped_) {
     // `full` only while the sink is taking out all there is.

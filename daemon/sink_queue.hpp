@@ -36,18 +36,34 @@ class SinkDetachment {
   /// `detached`: called once each time, by whoever had waited in vain for `after`; never beside itself.
   SinkDetachment(std::chrono::milliseconds after, std::function<void()> detached)
       : after_(after), tell_(std::move(detached)) {}
-  std::chrono::milliseconds after() const noexcept { return after_; }
   bool detached() const noexcept { return detached_.load(); }
   void detach() {
     if (!detached_.exchange(true)) tell_();
   }
   /// It gets what is sent again.
-  void attach() noexcept { detached_.store(false); }
+  void attach() noexcept {
+    has_room();
+    detached_.store(false);
+  }
+  /// While it may not, a full queue is waited for.
+  void allow(bool may_detach) noexcept { allowed_.store(may_detach); }
+  bool allowed() const noexcept { return allowed_.load(); }
+
+  /// Something could be sent at once.
+  void has_room() noexcept { full_since_.store(0); }
+  /// Nothing could; until when to wait since that began.
+  std::chrono::steady_clock::time_point is_full() noexcept;
+  /// What went on without it.
+  void left(std::uint64_t bytes) noexcept { left_.fetch_add(bytes); }
+  std::uint64_t left_bytes() const noexcept { return left_.load(); }
 
  private:
   const std::chrono::milliseconds after_;
   const std::function<void()> tell_;
   std::atomic<bool> detached_{false};
+  std::atomic<bool> allowed_{true};
+  std::atomic<std::chrono::steady_clock::rep> full_since_{0};  // 0: it is not
+  std::atomic<std::uint64_t> left_{0};
 };
 
 /// How the queue in front of a sink is to be.
@@ -78,6 +94,8 @@ class SinkInlet {
   /// One that waits whatever happens: for what the sink reads by itself.
   [[nodiscard]] SinkInlet patient() const { return {sender_.clone(), when_full_, dropped_}; }
   bool detached() const noexcept { return detachment_ && detachment_->detached(); }
+  /// These bytes go on without the sink, which is detached.
+  void left(std::uint64_t bytes) noexcept { detachment_->left(bytes); }
   /// Never waits. `sent` also when something was dropped, be it this delivery.
   [[nodiscard]] SendStatus try_send(Delivery&& delivery);
   [[nodiscard]] SendStatus send(Delivery&& delivery, const Context& ctx);

@@ -128,6 +128,7 @@ void JournalledCheckpoints::split(const std::string& source, const std::string& 
     const journal::Position position = tracker.leave(id).value_or(journal::Position{record.first_offset, {}});
     const File& own = files_.at(id);
     if (own.end && position.offset >= *own.end) continue;  // it has had all of it
+    record.origin = id;
     record.id = next_file_id_++;
     record.source = name;
     File& file = files_[record.id];
@@ -150,28 +151,52 @@ void JournalledCheckpoints::join_locked(const std::string& source, SinkTracker& 
   for (const auto& [id, file] : files_) {
     if (file.record.source == name) ids.push_back(id);
   }
-  for (const std::uint64_t id : ids) {
-    File& file = files_.at(id);
-    const journal::FileRecord& record = file.record;
-    // None: a crash came before the sink's first step in it, and where the sink stands in the source's own file holds.
-    const std::optional<journal::Position> position = sink.leave(id);
-    const FileKey key{source, record.identity.device, record.identity.inode};
-    const auto own = record.identity.inode == 0 ? index_.end() : index_.find(key);
-    if (own != index_.end()) {
-      if (position) sink.place(own->second, *position);
-      supersede(id);
-    } else if (position && file.end && position->offset >= *file.end) {
-      supersede(id);
-    } else {
-      // The source is done with it, and this sink is not: the source gets it back as one that it knows.
-      index_.erase({name, record.identity.device, record.identity.inode});
-      if (record.identity.inode != 0) index_[key] = id;
-      file.record.source = source;
-      file.attached = false;
-      if (position) sink.place(id, *position);
-      dirty_file(file);
+  for (const std::uint64_t id : ids) join_file(id, source, sink);
+}
+
+void JournalledCheckpoints::join_file(std::uint64_t id, const std::string& source, SinkTracker& sink) {
+  File& file = files_.at(id);
+  journal::FileRecord& record = file.record;
+  // None: a crash came before the sink's first step in it, and where the sink stands in the source's own file holds.
+  const std::optional<journal::Position> position = sink.leave(id);
+  const FileKey key{source, record.identity.device, record.identity.inode};
+  const auto indexed = record.identity.inode == 0 ? index_.end() : index_.find(key);
+  std::uint64_t own = 0;
+  if (record.origin != 0) {
+    own = files_.contains(record.origin) ? record.origin : 0;
+  } else if (indexed != index_.end()) {
+    own = indexed->second;  // both have come upon it since
+  }
+  if (own != 0) {
+    const std::optional<journal::Position> before = sink.place(own);
+    if (position && (!before || before->offset < position->offset)) sink.place(own, *position);
+    return supersede(id);
+  }
+  if (position && file.end && position->offset >= *file.end) return supersede(id);
+  if (record.origin != 0 && record.others_end == 0) {
+    log::error(kComponent, "a file was truncated or replaced before a sink that had fallen behind could read all of it",
+               {{"sink", sink.name()}, {"path", record.path}, {"position", position ? position->offset : 0}});
+    return supersede(id);
+  }
+  // The source is done with it, and this sink is not: the source gets it back as one that it knows, of which the other
+  // sinks have had everything.
+  if (record.identity.inode != 0) index_.erase({record.source, record.identity.device, record.identity.inode});
+  if (indexed != index_.end()) {
+    record.identity.device = record.identity.inode =
+        0;  // that is another file by now; this one is known by its content
+  } else if (record.identity.inode != 0) {
+    index_[key] = id;
+  }
+  for (const auto& [name, tracker] : trackers_) {
+    if (record.others_end != 0 && tracker.get() != &sink && reaches(source, *tracker)) {
+      tracker->place(id, {record.others_end, {}});
     }
   }
+  record.source = source;
+  record.origin = record.others_end = 0;
+  file.attached = false;
+  if (position) sink.place(id, *position);
+  dirty_file(file);
 }
 
 void JournalledCheckpoints::seat_sinks(const std::vector<std::string>& sinks) {
@@ -677,7 +702,15 @@ Status JournalledCheckpoints::write(std::vector<Step>& steps, const std::vector<
   }
   state_.apply(forgotten);
   forgotten_.clear();
-  for (const std::uint64_t id : settled) supersede(id);
+  for (const std::uint64_t id : settled) {
+    // A sink that has fallen behind still has to read it, and must know how far the others had got.
+    for (auto& [other, file] : files_) {
+      if (file.record.origin != id) continue;
+      file.record.others_end = files_.at(id).end.value_or(0);
+      dirty_file(file);
+    }
+    supersede(id);
+  }
 
   if (journal_ && !group.empty()) {
     // It is in the file now and will be replayed by whoever comes next; but it may not be on the disk.

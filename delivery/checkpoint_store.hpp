@@ -73,6 +73,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   void note_change() noexcept override;
 
   void join_all() LOGPIPE_REQUIRES(mutex_);
+  void join_file(std::uint64_t id, const std::string& source, SinkTracker& sink) LOGPIPE_REQUIRES(mutex_);
   void join_locked(const std::string& source, SinkTracker& sink) LOGPIPE_REQUIRES(mutex_);
   void seat_sinks(const std::vector<std::string>& sinks) LOGPIPE_REQUIRES(mutex_);
   Resume begin_file(const std::string& source, const std::string& path, const FileHead& head,

@@ -95,6 +95,8 @@ FileRecord take_file(ByteReader& in) {
   record.identity.head_hash = in.take<std::uint64_t>();
   record.identity.head_bytes = in.take<std::uint32_t>();
   record.first_offset = in.take<std::uint64_t>();
+  record.origin = in.take<std::uint64_t>();
+  record.others_end = in.take<std::uint64_t>();
   record.source = in.take_text();
   record.path = in.take_text();
   return record;
@@ -170,6 +172,8 @@ std::string encode(const FileRecord& record) {
   put(out, record.identity.head_hash);
   put(out, record.identity.head_bytes);
   put(out, record.first_offset);
+  put(out, record.origin);
+  put(out, record.others_end);
   put_text(out, record.source);
   put_text(out, record.path);
   return out;

@@ -39,6 +39,10 @@ struct FileRecord {
   std::string path;
   FileIdentity identity;
   std::uint64_t first_offset{0};
+  /// Of a file that is read for one sink alone: the id it has where it is read for all, 0 when it was not known there;
+  /// and where the others were done with it, once they are.
+  std::uint64_t origin{0};
+  std::uint64_t others_end{0};
 };
 /// One sink's step: positions and lengths that belong together. All of it holds or nothing of it.
 struct SinkRecord {

@@ -88,7 +88,7 @@ void SinkTracker::settle_account(const Delivery& delivery, std::optional<Reason>
   SinkAccount* account = nullptr;
   {
     const MutexLock lock(mutex_);
-    if (delivery.pipeline < accounts_.size()) account = accounts_[delivery.pipeline];
+    if (delivery.pipeline < accounts_.size()) account = accounts_[delivery.pipeline].account;
   }
   if (account == nullptr) return;
   if (!dropped && delivery.discards.empty() && delivery.delivered == delivery.admitted) {
@@ -190,14 +190,17 @@ std::vector<OutputMark> SinkTracker::recovered() const {
 
 void SinkTracker::set_hooks(CheckpointStore::Hooks hooks) {
   const MutexLock lock(mutex_);
-  accounts_ = std::move(hooks.accounts);
+  accounts_.clear();
+  for (SinkAccount* account : hooks.accounts) {
+    accounts_.push_back({account, account != nullptr ? account->pipeline().name() : std::string()});
+  }
   completed_ = std::move(hooks.completed);
 }
 
 void SinkTracker::set_account(std::size_t pipeline, SinkAccount* account) {
   const MutexLock lock(mutex_);
   if (accounts_.size() <= pipeline) accounts_.resize(pipeline + 1);
-  accounts_[pipeline] = account;
+  accounts_[pipeline] = {account, account != nullptr ? account->pipeline().name() : std::string()};
 }
 
 void SinkTracker::begin_run(const journal::SinkState* committed) {
@@ -420,10 +423,9 @@ bool SinkTracker::without_gaps() const {
 
 // Behind settle(), whose answer says whether the amounts belong to the stable positions already.
 LedgerSnapshot::Sink* SinkTracker::lifetime_of(std::uint32_t pipeline) {
-  const SinkAccount* account = pipeline < accounts_.size() ? accounts_[pipeline] : nullptr;
-  if (account == nullptr) return nullptr;
+  if (pipeline >= accounts_.size() || accounts_[pipeline].account == nullptr) return nullptr;
   lifetime_dirty_ = true;
-  return &(gaps_ == 0 && parts_.empty() ? lifetime_ : unsettled_)[account->pipeline().name()];
+  return &(gaps_ == 0 && parts_.empty() ? lifetime_ : unsettled_)[accounts_[pipeline].pipeline];
 }
 
 bool SinkTracker::settle() {

@@ -150,7 +150,11 @@ class SinkTracker final : public SinkProgress {
   std::size_t gaps_ LOGPIPE_GUARDED_BY(mutex_){0};  // files whose watermark is behind something settled
   bool writes_outputs_ LOGPIPE_GUARDED_BY(mutex_){false};
   bool held_ LOGPIPE_GUARDED_BY(mutex_){false};
-  std::vector<SinkAccount*> accounts_ LOGPIPE_GUARDED_BY(mutex_);  // by pipeline
+  struct Account {
+    SinkAccount* account{nullptr};  // gone when it is settled and retired; used only for deliveries under way
+    std::string pipeline;
+  };
+  std::vector<Account> accounts_ LOGPIPE_GUARDED_BY(mutex_);  // by pipeline
   // The lifetime ledger, as of the same moment as the stable positions.
   std::map<std::string, LedgerSnapshot::Sink> lifetime_ LOGPIPE_GUARDED_BY(mutex_);   // by pipeline
   std::map<std::string, LedgerSnapshot::Sink> unsettled_ LOGPIPE_GUARDED_BY(mutex_);  // since that moment

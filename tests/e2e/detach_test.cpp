@@ -181,6 +181,74 @@ TEST_CASE("detach: the files are renamed while the sink is left behind") {
   CHECK(slow.foreign == 0);
 }
 
+TEST_CASE("detach: the files are renamed to where the patterns do not reach while the sink is left behind") {
+  Rig rig;
+  GrowingFile log({.path = rig.dir / "app.log", .file = 1, .seed = 35});
+  Process process(rig.daemon());
+  REQUIRE(wait_said(process, "daemon: running"));
+  Rig::hold(process);
+  std::uint64_t allowed = 0;
+  for (int i = 0; i < 4; ++i) {
+    allowed += 3'000'000;
+    log.allow(allowed);
+    log.wait_written();
+    REQUIRE(wait_grown(rig.dir / "fast.log", Rig::bytes_wanted(log)));
+    log.rotate();
+  }
+  REQUIRE(rig.wait_detached(true));
+  Rig::let_go(process);
+  allowed += 500'000;
+  log.allow(allowed);
+  log.wait_written();
+  REQUIRE(rig.wait_slow(Rig::bytes_wanted(log)));
+  REQUIRE(rig.wait_detached(false));
+  REQUIRE(wait_grown(rig.dir / "fast.log", Rig::bytes_wanted(log)));
+  process.signal(SIGTERM);
+  CHECK(process.wait().status == 0);
+  rig.check(log);
+}
+
+TEST_CASE("detach: a file is truncated while the sink is left behind, which costs the other one nothing") {
+  for (const bool killed : {false, true}) {
+    CAPTURE(killed);
+    Rig rig;
+    GrowingFile log({.path = rig.dir / "app.log", .file = 1, .seed = 36});
+    Process process(rig.daemon());
+    REQUIRE(wait_said(process, "daemon: running"));
+    Rig::hold(process);
+    log.allow(6'000'000);
+    log.wait_written();
+    REQUIRE(wait_grown(rig.dir / "fast.log", Rig::bytes_wanted(log)));
+    REQUIRE(rig.wait_detached(true));
+    const std::uint64_t before = Rig::bytes_wanted(log);
+    // As copytruncate does it, with the copy gone at once.
+    log.between_lines([&] { std::filesystem::resize_file(rig.dir / "app.log", 0); });
+    log.allow(6'600'000);
+    log.wait_written();
+    REQUIRE(wait_grown(rig.dir / "fast.log", Rig::bytes_wanted(log)));
+    CHECK(Rig::bytes_wanted(log) > before);
+    if (killed) {
+      process.signal(SIGKILL);
+      process.wait();
+      const Result last = run({"--config", (rig.dir / "logpipe.yaml").string(), "--once"});
+      CHECK(last.exit.status == 0);
+    } else {
+      Rig::let_go(process);
+      REQUIRE(rig.wait_detached(false));
+      process.signal(SIGTERM);
+      CHECK(process.wait().status == 0);
+    }
+    const auto wanted = log.lines([](std::uint64_t n) { return !is_debug(n); }, numbered_line);
+    const Account fast = account_of({wanted}, read_file(rig.dir / "fast.log"));
+    INFO(fast.text());
+    CHECK(fast.exact());
+    const Account slow = account_of({wanted}, rig.slow_lines());
+    INFO(slow.text());
+    CHECK(slow.doubled == 0);
+    CHECK(slow.reordered == 0);
+  }
+}
+
 TEST_CASE("detach: a reload and a stop while a sink is left behind") {
   Rig rig;
   GrowingFile log({.path = rig.dir / "app.log", .file = 1, .seed = 34});
