@@ -9,6 +9,7 @@
 
 #include "daemon/counters.hpp"
 #include "daemon/topology.hpp"
+#include "telemetry/log.hpp"
 
 namespace logpipe {
 
@@ -125,7 +126,7 @@ void Planner::seat_pipeline(const Settings& settings, std::size_t index, Plan::P
   std::sort(part.sinks.begin(), part.sinks.end());
   const std::size_t place = pipeline_place();
   accounts_[place] = &services_.ledger->renew(part.name);
-  for (const std::size_t sink : part.sinks) accounts_[place]->sink(plan_.sinks[sink].name);
+  for (const std::size_t sink : part.sinks) accounts_[place]->sink(fed_name(plan_.sinks[sink].name));
   plan_.pipelines[place] = std::move(part);
 }
 
@@ -145,27 +146,96 @@ void Planner::link(const Settings& settings) {
   }
 }
 
+/// What pipelines deliver to: the sink, or the spool in front of it.
+const std::string& Planner::fed_name(const std::string& sink) const {
+  const auto found = spooled_.find(sink);
+  return found == spooled_.end() ? sink : found->second;
+}
+
+/// Of the sinks that begin: a spool that still holds something is used whatever the configuration says.
+void Planner::find_spooled(const Settings& next, const GraphDiff& diff) {
+  std::erase_if(spooled_, [&](const auto& entry) {
+    return diff.end_sinks.contains(entry.first) && !diff.begin_sinks.contains(entry.first);
+  });
+  for (const auto& sink : next.sinks) {
+    // Whether there is one does not change while the process runs: the sources would have to be told.
+    const bool begun_again = diff.end_sinks.contains(sink.name);
+    if (begun_again || !diff.begin_sinks.contains(sink.name)) continue;
+    const bool wanted = sink.queue.when_full == QueueFull::spool;
+    const bool left =
+        !wanted && !next.state_dir.empty() && Spool::has_content(Spool::directory_of(next.state_dir, sink.name));
+    if (!wanted && !left) continue;
+    spooled_[sink.name] = Spool::name_of(sink.name);
+    if (left) {
+      log::warn("sinks." + sink.name, "its spool still holds events; it stays in use until a start finds it empty");
+    }
+  }
+}
+
+std::vector<SinkAccount*> Planner::accounts_of(std::size_t sink) const {
+  std::vector<SinkAccount*> accounts;
+  for (std::size_t i = 0; i < plan_.pipelines.size(); ++i) {
+    const std::vector<std::size_t>& sinks = plan_.pipelines[i].sinks;
+    const bool has = std::find(sinks.begin(), sinks.end(), sink) != sinks.end();
+    accounts.push_back(has ? &accounts_[i]->sink(fed_name(plan_.sinks[sink].name)) : nullptr);
+  }
+  return accounts;
+}
+
+std::shared_ptr<Spool> Planner::make_spool(const Settings& settings, const Settings::SinkSettings& sink) {
+  const SpoolSettings spool = sink.queue.spool.value_or(SpoolSettings());
+  PipelineAccount& account = services_.ledger->pipeline(fed_name(sink.name));
+  account.sink(sink.name);
+  if (const std::shared_ptr<Spool> before = spools_[sink.name].lock()) before->leave();
+  auto made = std::make_shared<Spool>(SpoolOptions{.sink = sink.name,
+                                                   .directory = Spool::directory_of(settings.state_dir, sink.name),
+                                                   .max_bytes = spool.max_bytes.value,
+                                                   .segment_bytes = spool.segment_bytes.value,
+                                                   .sync = spool.fsync == SpoolSync::interval,
+                                                   .blocks = services_.blocks,
+                                                   .metrics = services_.metrics,
+                                                   .health = services_.health,
+                                                   .account = &account});
+  spools_[sink.name] = made;
+  return made;
+}
+
 void Planner::make_sink(const Settings& settings, std::size_t index) {
   const auto& sink = settings.sinks[index];
   const std::size_t place = place_of(plan_.sinks, sink.name);
-  CheckpointStore::Hooks hooks;
-  for (std::size_t i = 0; i < plan_.pipelines.size(); ++i) {
-    const std::vector<std::size_t>& sinks = plan_.pipelines[i].sinks;
-    const bool has = std::find(sinks.begin(), sinks.end(), place) != sinks.end();
-    hooks.accounts.push_back(has ? &accounts_[i]->sink(sink.name) : nullptr);
-  }
-  auto metrics = std::make_shared<SinkMetrics>(*services_.metrics, sink.name);
-  hooks.completed = [metrics](const Delivery& delivery) { (*metrics)(delivery); };
-  SinkProgress* progress = &services_.checkpoints->sink(sink.name, std::move(hooks));
   SinkQueueOptions queue{.capacity = {.items = sink.queue.max_events, .bytes = sink.queue.max_bytes.value},
                          .by_level = sink.queue.priority == QueuePriority::level,
-                         .when_full = sink.queue.when_full};
-  queue.detach_after = sink.queue.detach_after;
+                         .when_full = sink.queue.when_full,
+                         .detach_after = sink.queue.detach_after};
   // A queue that held all memory would stop the sources before it is full.
   if (queue.when_full == QueueFull::detach) {
     queue.capacity.bytes = std::min<std::size_t>(queue.capacity.bytes, settings.memory.value / 4);
   }
-  if (queue.when_full == QueueFull::drop_oldest || queue.when_full == QueueFull::drop_newest) {
+  const std::string& fed = fed_name(sink.name);
+  CheckpointStore::Hooks hooks;
+  hooks.accounts = accounts_of(place);
+  hooks.completed = [metrics = std::make_shared<SinkMetrics>(*services_.metrics, fed)](const Delivery& delivery) {
+    (*metrics)(delivery);
+  };
+  if (spooled_.contains(sink.name)) {
+    queue.spool = make_spool(settings, sink);
+    queue.when_full = QueueFull::spool;
+    hooks.committed = [spool = queue.spool](const CheckpointStore::Committed& news) { spool->written(news); };
+  }
+  SinkProgress* progress = &services_.checkpoints->sink(fed, std::move(hooks));
+  if (queue.spool) {
+    hooks = {};
+    hooks.accounts.push_back(&services_.ledger->pipeline(fed).sink(sink.name));
+    hooks.completed = [spool = queue.spool, metrics = std::make_shared<SinkMetrics>(*services_.metrics, sink.name)](
+                          const Delivery& delivery) {
+      (*metrics)(delivery);
+      spool->completed(delivery);
+    };
+    hooks.committed = [spool = queue.spool](const CheckpointStore::Committed& news) { spool->delivered(news); };
+    SinkProgress* delivered = &services_.checkpoints->sink(sink.name, std::move(hooks));
+    queue.spool->open(*services_.checkpoints, *progress);
+    progress = delivered;
+  } else if (queue.when_full == QueueFull::drop_oldest || queue.when_full == QueueFull::drop_newest) {
     queue.dropped = std::make_shared<DroppedDeliveries>(*progress, sink.name, services_.metrics);
     progress = queue.dropped.get();
   }
@@ -208,12 +278,25 @@ std::vector<std::size_t> Planner::sources_of(const std::string& sink) const {
   return {found.begin(), found.end()};
 }
 
+/// To the store a spool is a sink that the sources reach, and the source that reaches its sink.
 void Planner::change_run(const GraphDiff& diff) {
   CheckpointStore::RunChange change;
-  for (const Plan::SinkPart& sink : plan_.sinks) change.sinks.push_back(sink.name);
+  for (const Plan::SinkPart& sink : plan_.sinks) {
+    change.sinks.push_back(fed_name(sink.name));
+    if (!sink.name.empty()) change.successors[sink.name] = Spool::name_of(sink.name);
+  }
   change.feeds = feeds_;
   change.begun_sinks = diff.begin_sinks;
   change.begun_sources = diff.begin_sources;
+  for (const auto& [sink, spool] : spooled_) {
+    change.sinks.push_back(sink);
+    change.feeds[spool] = std::exchange(change.feeds[sink], {spool});
+    change.successors.erase(sink);
+    change.successors[spool] = sink;
+    if (!diff.begin_sinks.contains(sink)) continue;
+    change.begun_sinks.insert(spool);
+    change.begun_sources.insert(spool);
+  }
   services_.checkpoints->change_run(std::move(change));
 }
 
@@ -343,6 +426,7 @@ Plan Planner::build(const Settings& next, const GraphDiff& diff) {
   for (const std::string& name : diff.end_pipelines) {
     if (!diff.begin_pipelines.contains(name)) services_.ledger->retire(name);
   }
+  find_spooled(next, diff);
   // Places first: sources and sinks are known by them.
   for (const auto& source : next.sources) plan_.sources[place_of(plan_.sources, source.name)].name = source.name;
   for (const auto& sink : next.sinks) plan_.sinks[place_of(plan_.sinks, sink.name)].name = sink.name;
@@ -370,7 +454,7 @@ Plan Planner::build(const Settings& next, const GraphDiff& diff) {
     if (!diff.begin_pipelines.contains(pipeline.name)) continue;
     for (const std::size_t sink : pipeline.sinks) {
       const std::string& name = plan_.sinks[sink].name;
-      services_.checkpoints->set_account(name, place, &accounts_[place]->sink(name));
+      services_.checkpoints->set_account(fed_name(name), place, &accounts_[place]->sink(fed_name(name)));
     }
   }
   for (std::size_t i = 0; i < next.sources.size(); ++i) {
@@ -388,9 +472,8 @@ Plan Planner::build(const Settings& next, const GraphDiff& diff) {
 Result<Plan> Planner::begin(const Settings& settings) try {
   plan_ = {};
   accounts_.clear();
-  std::vector<std::string> sinks;
-  for (const auto& sink : settings.sinks) sinks.push_back(sink.name);
-  services_.checkpoints->begin_run(std::move(sinks), Topology(settings).feeds(settings));
+  spooled_.clear();
+  services_.checkpoints->begin_run({});  // build() names the sinks
   const GraphDiff everything = all_of(settings);
   if (Status prepared = prepare(settings, everything); !prepared) return fail(prepared.error());
   return build(settings, everything);

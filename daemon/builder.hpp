@@ -60,6 +60,10 @@ class Planner {
   void make_sink(const Settings& settings, std::size_t index);
   /// `split_for`: the sink it reads for alone; empty: for all.
   void make_source(const Settings& settings, std::size_t index, bool goes_on, const std::string& split_for = {});
+  std::shared_ptr<Spool> make_spool(const Settings& settings, const Settings::SinkSettings& sink);
+  std::vector<SinkAccount*> accounts_of(std::size_t sink) const;
+  void find_spooled(const Settings& next, const GraphDiff& diff);
+  const std::string& fed_name(const std::string& sink) const;
   void seat_pipeline(const Settings& settings, std::size_t index, Plan::PipelinePart part);
   void link(const Settings& settings);
   /// The indexes in the settings of the pipelines that have a sink, and of the sources that reach it by them.
@@ -73,7 +77,9 @@ class Planner {
   Settings settings_;  // of the plan
   SinkFeeds feeds_;
   Plan plan_;
-  std::vector<PipelineAccount*> accounts_;              // by place of the pipeline
+  std::vector<PipelineAccount*> accounts_;      // by place of the pipeline
+  std::map<std::string, std::string> spooled_;  // by sink: what is fed in its place
+  std::map<std::string, std::weak_ptr<Spool>> spools_;
   std::map<std::string, Plan::PipelinePart> prepared_;  // by name
 };
 

@@ -348,7 +348,8 @@ class Daemon {
 
   std::string status_line() const {
     const LedgerSnapshot now = snapshot();
-    // A source of several pipelines counts once, and what one pipeline publishes for another not at all.
+    // A source of several pipelines counts once, and what one pipeline publishes for another, or puts into a spool, not
+    // at all.
     Amounts read;
     Amount delivered;
     for (const auto& pipeline : now.pipelines) {
@@ -356,10 +357,11 @@ class Daemon {
         if (read[source].events < amount.events) read[source] = amount;
       }
       for (const auto& sink : pipeline.sinks) {
-        if (sink.name != kPublishAccount) delivered += sink.delivered;
+        if (sink.name != kPublishAccount && !Spool::is_name(sink.name)) delivered += sink.delivered;
       }
     }
     for (const auto& pipeline : now.pipelines) read.erase(publication_name(pipeline.name));
+    std::erase_if(read, [](const auto& entry) { return Spool::is_name(entry.first); });
     const Amount received = total(read);
     return amount_text(received) + " received, " + std::to_string(delivered.events) + " delivered, " +
            std::to_string(now.in_flight().events) + " in flight";

@@ -38,7 +38,8 @@ Emitter::Emitter(const Plan& plan, std::size_t pipeline, const GraphServices& se
 }
 
 void Emitter::add_output(SinkInlet output) {
-  sink_accounts_.push_back(&account_->sink(plan_->sinks[pipeline_->sinks[outputs_->size()]].name));
+  const Plan::SinkPart& sink = plan_->sinks[pipeline_->sinks[outputs_->size()]];
+  sink_accounts_.push_back(&account_->sink(sink.queue.spool ? Spool::name_of(sink.name) : sink.name));
   outputs_->emplace_back(std::move(output));
 }
 

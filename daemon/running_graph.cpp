@@ -151,12 +151,25 @@ void RunningGraph::begin_sink(const Plan::SinkPart& part) {
         {{"sink", part.name}});
   }
   sink.queue = std::move(queue.inlet);
+  if (queue.middle) begin_spool(part, std::move(*queue.middle));
   sink_ends_.push_back(std::make_shared<Status>());
   spawn(Kind::sink, part.name, "sink " + part.name,
         [object = part.sink, end = sink_ends_.back(), rx = std::move(queue.outlet), context = context_]() mutable {
           *end = object->run(std::move(rx), context);
           return *end;
         });
+}
+
+void RunningGraph::begin_spool(const Plan::SinkPart& part, SinkQueue::Middle middle) {
+  auto [reading, stop] = with_cancel(context_.intake);
+  sinks_[part.name].stop_reading = stop;
+  const RunContext context{reading, context_.run};
+  group_.spawn("spool " + part.name, [spool = part.queue.spool, in = std::move(middle.written), context]() mutable {
+    return spool->write(std::move(in), context);
+  });
+  group_.spawn("unspool " + part.name, [spool = part.queue.spool, out = std::move(middle.read), context]() mutable {
+    return spool->read(std::move(out), context);
+  });
 }
 
 /// One more way into a pipeline. Each has a channel of its own and the workers take from any of them, so that a busy
@@ -626,7 +639,9 @@ Status RunningGraph::end_parts(const GraphDiff& diff) {
   if (!status) return status;
   for (Pipeline* pipeline : emptied) pipeline->inputs.clear();
   for (const std::string& name : diff.end_sinks) {
-    sinks_.at(name).queue.reset();
+    Sink& sink = sinks_.at(name);
+    sink.queue.reset();
+    if (sink.stop_reading) (*sink.stop_reading)("reload");
     for (auto& [pipeline, entry] : pipelines_) entry.senders.erase(name);
   }
   status = wait_until([&] {

@@ -89,7 +89,8 @@ class RunningGraph {
     returning,  // those have been told to end, and what they have read is being delivered
   };
   struct Sink {
-    std::optional<SinkInlet> queue;  // until no pipeline feeds it any more
+    std::optional<SinkInlet> queue;      // until no pipeline feeds it any more
+    std::optional<Cancel> stop_reading;  // of its spool
     std::vector<MetricCallback> callbacks;
     bool ended{false};
     std::shared_ptr<DroppedDeliveries> dropped;  // null: its queue drops nothing
@@ -105,6 +106,7 @@ class RunningGraph {
   // Beginning.
   Status begin(const Plan& plan, const GraphDiff& diff);
   void begin_sink(const Plan::SinkPart& part);
+  void begin_spool(const Plan::SinkPart& part, SinkQueue::Middle middle);
   Status subscribe(const Plan& plan, const GraphDiff& diff);
   void begin_workers(const std::shared_ptr<const Plan>& plan, std::size_t index);
   void begin_subscription(const std::string& name, Subscription<BlockRef> subscription);

@@ -339,6 +339,24 @@ void check_together(const Components& components, const Settings& settings, Diag
   }
 }
 
+/// A spool is kept in the state directory.
+void check_spools(const Node& root, const Components& components, const Settings& settings, Diagnostics& diagnostics) {
+  if (!settings.state_dir.empty()) return;
+  const auto report = [&](const Node* node, const std::string& path) {
+    diagnostics.error(node != nullptr ? node->mark : config::Mark{}, path, "a spool needs a `state_dir`",
+                      "name a directory that outlives the process", config::Code::conflict);
+  };
+  for (const auto& sink : settings.sinks) {
+    if (sink.queue.when_full != QueueFull::spool) continue;
+    const Node* node = nullptr;
+    for (const auto& named : components.sinks) {
+      if (named.name == sink.name) node = named.value.find("queue");
+    }
+    if (node == nullptr) return report(root.find("queue"), "queue.when_full");
+    report(node, "sinks." + sink.name + ".queue.when_full");
+  }
+}
+
 /// A sink that reads by itself what it has missed needs sources that can be read again, and no topics before it.
 void check_detach(const Components& components, const Settings& settings, Diagnostics& diagnostics) {
   const Topology topology(settings);
@@ -398,10 +416,15 @@ void size_pool(Settings::PipelineSettings& pipeline) {
 namespace {
 
 void check_queue(const QueueSettings& queue, Decoder& decoder) {
-  if (queue.priority == QueuePriority::none || queue.when_full == QueueFull::block) return;
+  if (queue.spool && queue.when_full != QueueFull::spool) {
+    decoder.error_at("spool", "a spool is used with `when_full: spool` only", "add that, or leave `spool` out",
+                     config::Code::conflict);
+  }
+  if (queue.priority == QueuePriority::none) return;
+  if (queue.when_full == QueueFull::block || queue.when_full == QueueFull::spool) return;
   decoder.error_at("when_full",
                    "a queue that goes by level neither drops nor detaches, for that would hit the urgent with the rest",
-                   "leave out `priority`, or `when_full: block`", config::Code::conflict);
+                   "leave out `priority`, or take `block` or `spool`", config::Code::conflict);
 }
 
 }  // namespace
@@ -417,7 +440,26 @@ const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>) {
           .optional("when_full", &QueueSettings::when_full, "What a full queue does.")
           .optional("detach_after", &QueueSettings::detach_after, "With `detach`: how long a full queue is waited for.")
           .range(std::chrono::milliseconds(1), std::chrono::milliseconds(3600000))
+          .optional("spool", &QueueSettings::spool, "The queue on the disk of `when_full: spool`.")
           .verify_with(check_queue);
+  return schema;
+}
+
+const config::Schema<SpoolSettings>& schema_of(config::Tag<SpoolSettings>) {
+  static const auto schema =
+      config::Schema<SpoolSettings>("Spool")
+          .optional("max_bytes", &SpoolSettings::max_bytes, "Bytes on the disk. When they are used up, sources wait.")
+          .range(Bytes(16384), Bytes(1ull << 50))
+          .optional("segment_bytes", &SpoolSettings::segment_bytes,
+                    "Bytes of one file; what is delivered is removed file by file.")
+          .range(Bytes(4096), Bytes(1ull << 32))
+          .optional("fsync", &SpoolSettings::fsync, "When what was written is forced to the disk.")
+          .verify_with([](const SpoolSettings& spool, Decoder& decoder) {
+            if (spool.max_bytes.value / 2 >= spool.segment_bytes.value) return;
+            decoder.error_at("segment_bytes",
+                             "has to be at most half of `max_bytes`, which is " + config::print_bytes(spool.max_bytes),
+                             "give it less, or raise `max_bytes`", config::Code::conflict);
+          });
   return schema;
 }
 
@@ -510,6 +552,7 @@ Settings decode_settings(const Node& root, Diagnostics& diagnostics) {
   decode_pipelines(components, diagnostics, settings);
   if (diagnostics.ok()) check_used(components, settings, diagnostics);
   if (diagnostics.ok()) check_together(components, settings, diagnostics);
+  if (diagnostics.ok()) check_spools(root, components, settings, diagnostics);
   if (diagnostics.ok()) check_topology(settings, diagnostics);
   for (Settings::PipelineSettings& pipeline : settings.pipelines) size_pool(pipeline);
   if (diagnostics.ok()) check_detach(components, settings, diagnostics);
@@ -525,6 +568,12 @@ const char* Settings::needs_restart(const Settings& next) const {
   };
   if (tap.replay.value != next.tap.replay.value || tap.replay_rate.value != next.tap.replay_rate.value) return "tap";
   if (admin.has_value() != next.admin.has_value() || (admin && !same_admin(*admin, *next.admin))) return "admin";
+  for (const SinkSettings& sink : sinks) {
+    for (const SinkSettings& other : next.sinks) {
+      const bool changed = (sink.queue.when_full == QueueFull::spool) != (other.queue.when_full == QueueFull::spool);
+      if (sink.name == other.name && changed) return "queue.when_full";
+    }
+  }
   return nullptr;
 }
 

@@ -36,6 +36,23 @@ struct config::EnumNames<QueuePriority> {
   };
 };
 
+enum class SpoolSync : std::uint8_t { interval, never };
+template <>
+struct config::EnumNames<SpoolSync> {
+  static constexpr EnumName<SpoolSync> values[] = {
+      {"interval", SpoolSync::interval, "with every checkpoint"},
+      {"never", SpoolSync::never, "left to the system"},
+  };
+};
+
+/// The queue on the disk in front of a sink.
+struct SpoolSettings {
+  config::Bytes max_bytes{1ull << 30};
+  config::Bytes segment_bytes{16ull << 20};
+  SpoolSync fsync{SpoolSync::interval};
+};
+const config::Schema<SpoolSettings>& schema_of(config::Tag<SpoolSettings>);
+
 /// Bound of the queue in front of a sink.
 struct QueueSettings {
   std::uint64_t max_events{100000};
@@ -43,6 +60,7 @@ struct QueueSettings {
   QueuePriority priority{QueuePriority::none};
   QueueFull when_full{QueueFull::block};
   std::chrono::milliseconds detach_after{1000};
+  std::optional<SpoolSettings> spool;
 };
 const config::Schema<QueueSettings>& schema_of(config::Tag<QueueSettings>);
 

@@ -1,5 +1,6 @@
 #include "daemon/sink_queue.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "channel/priority_channel.hpp"
@@ -12,6 +13,9 @@ namespace {
 /// Of a queue that goes by level: a delivery is overtaken at most so often before all that waits goes in order, which
 /// lets the sink's positions catch up.
 constexpr std::size_t kOvertakesMax = 1024;
+
+/// Of the queues on both sides of a spool: the disk is the queue, and what waits beside it is in memory twice.
+constexpr std::size_t kSpoolQueueBytes = 2 * 1024 * 1024;
 
 }  // namespace
 
@@ -63,11 +67,14 @@ SendStatus SinkInlet::send(Delivery&& delivery, const Context& ctx) {
 }
 
 SinkQueue open_sink_queue(const SinkQueueOptions& options) {
+  Capacity capacity = options.capacity;
+  if (options.spool) capacity.bytes = std::min(capacity.bytes, kSpoolQueueBytes);
+  const PriorityOptions lanes{.lanes = kLevelLanes, .max_overtakes = kOvertakesMax};
   auto [sender, receiver] =
-      options.by_level
-          ? make_priority_channel<Delivery>(options.capacity, {.lanes = kLevelLanes, .max_overtakes = kOvertakesMax})
-          : make_channel<Delivery>(options.capacity);
-  return {SinkInlet(std::move(sender), options.when_full, options.dropped), std::move(receiver)};
+      options.by_level ? make_priority_channel<Delivery>(capacity, lanes) : make_channel<Delivery>(capacity);
+  if (!options.spool) return {SinkInlet(std::move(sender), options.when_full, options.dropped), std::move(receiver)};
+  auto [inlet, written] = make_channel<Delivery>(capacity);
+  return {SinkInlet(std::move(inlet)), std::move(receiver), SinkQueue::Middle{std::move(written), std::move(sender)}};
 }
 
 }  // namespace logpipe

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "channel/channel.hpp"
@@ -13,17 +14,19 @@
 #include "config/schema.hpp"
 #include "daemon/dropped_deliveries.hpp"
 #include "delivery/delivery.hpp"
+#include "delivery/spool.hpp"
 
 namespace logpipe {
 
 /// What happens at a sink whose queue is full.
-enum class QueueFull : std::uint8_t { block, drop_oldest, drop_newest, detach };
+enum class QueueFull : std::uint8_t { block, drop_oldest, drop_newest, spool, detach };
 template <>
 struct config::EnumNames<QueueFull> {
   static constexpr EnumName<QueueFull> values[] = {
       {"block", QueueFull::block, "the sources wait, and with them every other sink of theirs"},
       {"drop_oldest", QueueFull::drop_oldest, "the oldest in the queue make room, counted as discarded"},
       {"drop_newest", QueueFull::drop_newest, "what has no room is discarded and counted"},
+      {"spool", QueueFull::spool, "everything goes through a queue on the disk"},
       {"detach", QueueFull::detach,
        "the sources go on without it, and it reads their files by itself until it has caught up"},
   };
@@ -72,6 +75,7 @@ struct SinkQueueOptions {
   bool by_level{false};  ///< hands out the most severe first
   QueueFull when_full{QueueFull::block};
   std::chrono::milliseconds detach_after{0};
+  std::shared_ptr<Spool> spool{};                ///< in front of the queue; null: none
   std::shared_ptr<DroppedDeliveries> dropped{};  ///< of a queue that drops; the sink reports its progress to it
 };
 
@@ -107,10 +111,15 @@ class SinkInlet {
   std::shared_ptr<SinkDetachment> detachment_;
 };
 
-/// Both ends of the queue in front of a sink.
+/// Both ends of what stands in front of a sink, and with a spool its ends in the middle.
 struct SinkQueue {
   SinkInlet inlet;
   Receiver<Delivery> outlet;
+  struct Middle {
+    Receiver<Delivery> written;  ///< for Spool::write
+    Sender<Delivery> read;       ///< for Spool::read
+  };
+  std::optional<Middle> middle{};
 };
 SinkQueue open_sink_queue(const SinkQueueOptions& options);
 

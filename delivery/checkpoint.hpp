@@ -164,6 +164,9 @@ class CheckpointStore {
     SinkFeeds feeds;
     std::set<std::string> begun_sinks;    ///< begin now, as with begin_run; where they ran before, they have ended
     std::set<std::string> begun_sources;  ///< likewise; what they had under way is complete in every sink that runs on
+    /// Sinks that go on in place of another one, which no file reaches any more: where the other has come farther in a
+    /// file, they go on there.
+    std::map<std::string, std::string> successors;
   };
   virtual void change_run(RunChange change) = 0;
 
@@ -206,10 +209,18 @@ class CheckpointStore {
   /// A source file that cannot be read again; never journalled.
   static SourceFileRef unreplayable(const std::string& source, const std::string& path);
 
+  /// What the journal has of a sink from now on, as far as it has changed.
+  struct Committed {
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> positions;  ///< file id, offset
+    std::vector<std::pair<std::uint64_t, std::uint64_t>> outputs;    ///< inode, length
+    std::vector<std::uint64_t> retired;                              ///< inodes of outputs that have left it
+  };
   /// The progress of one sink, valid until the next begin_run. `accounts` and `completed` are told of every completion.
   struct Hooks {
     std::vector<SinkAccount*> accounts;              ///< by Delivery::pipeline; empty, or null for one: nobody's
     std::function<void(const Delivery&)> completed;  ///< sink thread; metrics
+    /// Whoever commits, under the store's locks: must not call the store.
+    std::function<void(const Committed&)> committed{};
   };
   virtual SinkProgress& sink(const std::string& name, Hooks hooks) = 0;
   /// Of a sink that runs: the account of the pipeline of that index from now on. Any thread.

@@ -85,6 +85,7 @@ void JournalledCheckpoints::change_run(RunChange change) {
   const MutexLock commit_guard(commit_mutex_);
   const MutexLock guard(mutex_);
   feeds_ = std::move(change.feeds);
+  successors_ = std::move(change.successors);
   seat_sinks(change.sinks);
   for (const auto& [name, tracker] : trackers_) {
     const bool runs_on = std::find(run_sinks_.begin(), run_sinks_.end(), tracker.get()) != run_sinks_.end() &&
@@ -461,6 +462,13 @@ Resume JournalledCheckpoints::resume(File& file, bool known) {
     std::uint64_t position = 0;
     if (tracker != nullptr && reaches(file.record.source, *tracker)) {
       position = tracker->adopt(file.record.id, file.record.first_offset);
+      const auto before = successors_.find(tracker->name());
+      const auto predecessor = before == successors_.end() ? trackers_.end() : trackers_.find(before->second);
+      if (predecessor != trackers_.end()) {
+        if (const auto there = predecessor->second->place(file.record.id)) {
+          position = tracker->go_on_at(file.record.id, *there);
+        }
+      }
       offset = std::min(offset, position);
       reached_by_any = true;
     }
@@ -678,7 +686,7 @@ Status JournalledCheckpoints::write(std::vector<Step>& steps, const std::vector<
   forgotten.ids = forgotten_;
   forgotten.ids.insert(forgotten.ids.end(), settled.begin(), settled.end());
   if (!forgotten.ids.empty()) group.add(journal::RecordType::forgotten, forgotten);
-  if (group.empty() && !(journal_ && journal_->suspect())) return {};
+  if (group.empty() && !(journal_ && journal_->suspect())) return {};  // and nothing is untold
 
   if (journal_) {
     Status status;
@@ -717,6 +725,7 @@ Status JournalledCheckpoints::write(std::vector<Step>& steps, const std::vector<
     if (Status status = journal_->sync(); !status) return status;
     compact();
   }
+  for (const auto& [name, tracker] : trackers_) tracker->tell_committed();
   commits_.fetch_add(1, std::memory_order_relaxed);
   return {};
 }

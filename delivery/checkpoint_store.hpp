@@ -122,6 +122,7 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
   std::map<std::string, std::unique_ptr<SinkTracker>> trackers_ LOGPIPE_GUARDED_BY(mutex_);
   std::vector<SinkTracker*> run_sinks_ LOGPIPE_GUARDED_BY(mutex_);  // null: nobody has this place
   SinkFeeds feeds_ LOGPIPE_GUARDED_BY(mutex_);
+  std::map<std::string, std::string> successors_ LOGPIPE_GUARDED_BY(mutex_);
 
   std::atomic<std::uint64_t> commits_{0};
   std::atomic<std::uint64_t> failures_{0};

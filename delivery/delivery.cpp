@@ -90,6 +90,10 @@ void Delivery::seal(const Batch& from) {
   }
   read_at = block.read_mono;
   if (encoded.uses_block()) block_ = from.block_ref();
+  seal();
+}
+
+void Delivery::seal() {
   if (pool_) {
     charged_ = encoded.own_capacity();
     pool_->charge(charged_);

@@ -73,6 +73,8 @@ class Delivery {
   /// Takes the ranges and the read time from a batch, and its block if the encoded bytes refer to it, and charges the
   /// copied bytes. Called once, after encoding.
   void seal(const Batch& from);
+  /// The same for one that is no batch's: what it has was copied, and its ranges are set.
+  void seal();
   const Block* block() const noexcept { return block_.get(); }
   /// Bytes of memory this holds: what the sink's queue is bounded by.
   std::size_t memory() const noexcept { return memory_; }

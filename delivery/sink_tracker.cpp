@@ -195,6 +195,8 @@ void SinkTracker::set_hooks(CheckpointStore::Hooks hooks) {
     accounts_.push_back({account, account != nullptr ? account->pipeline().name() : std::string()});
   }
   completed_ = std::move(hooks.completed);
+  committed_ = std::move(hooks.committed);
+  untold_ = {};
 }
 
 void SinkTracker::set_account(std::size_t pipeline, SinkAccount* account) {
@@ -246,6 +248,22 @@ std::uint64_t SinkTracker::adopt(std::uint64_t file_id, std::uint64_t first_offs
     file.live.reset(first_offset);
   }
   return file.live.contiguous();
+}
+
+std::uint64_t SinkTracker::go_on_at(std::uint64_t file_id, const journal::Position& place) {
+  std::uint64_t position = 0;
+  {
+    const MutexLock lock(mutex_);
+    File& file = files_.at(file_id);
+    position = file.live.contiguous();
+    if (position >= place.offset || !file.live.gap_free()) return position;
+    file.live.reset(place.offset, place.witness);
+    file.stable = place;
+    dirty_file(file_id, file);
+    position = place.offset;
+  }
+  owner_.note_change();
+  return position;
 }
 
 void SinkTracker::drop(std::uint64_t file_id) {
@@ -352,6 +370,7 @@ void SinkTracker::confirm(Step& step) {
 }
 
 void SinkTracker::accepted(const Step& step) {
+  note_committed(step);
   const MutexLock lock(mutex_);
   for (const OutputKey& key : step.record.retired) {
     const auto found = outputs_.find(key);
@@ -364,6 +383,26 @@ void SinkTracker::accepted(const Step& step) {
     const auto found = outputs_.find(key);
     if (found != outputs_.end() && !found->second.moved && !found->second.dirty) found->second.sync.reset();
   }
+}
+
+void SinkTracker::note_committed(const Step& step) {
+  const MutexLock lock(mutex_);
+  if (!committed_) return;
+  for (const auto& [id, position] : step.record.positions) untold_.positions.emplace_back(id, position.offset);
+  for (const auto& [key, output] : step.record.outputs) untold_.outputs.emplace_back(key.inode, output.length);
+  for (const auto& key : step.record.retired) untold_.retired.push_back(key.inode);
+}
+
+void SinkTracker::tell_committed() {
+  std::function<void(const CheckpointStore::Committed&)> committed;
+  CheckpointStore::Committed news;
+  {
+    const MutexLock lock(mutex_);
+    committed = committed_;
+    news = std::exchange(untold_, {});
+  }
+  const bool any = !news.positions.empty() || !news.outputs.empty() || !news.retired.empty();
+  if (committed && any) committed(news);
 }
 
 void SinkTracker::rejected(const Step& step) {

@@ -66,6 +66,8 @@ class SinkTracker final : public SinkProgress {
   /// Follows a file from here on, from `first_offset` unless it has a position. Returns where the sink goes on: behind
   /// what it has settled, for nothing of the file is under way.
   std::uint64_t adopt(std::uint64_t file_id, std::uint64_t first_offset);
+  /// Goes on at that place of a file it follows, if it is farther. Returns where it goes on.
+  std::uint64_t go_on_at(std::uint64_t file_id, const journal::Position& place);
   void drop(std::uint64_t file_id);
   /// Stops following a file; where it stood, if it did follow it. Nothing of it is under way.
   std::optional<journal::Position> leave(std::uint64_t file_id);
@@ -82,6 +84,8 @@ class SinkTracker final : public SinkProgress {
   void confirm(Step& step);
   void accepted(const Step& step);
   void rejected(const Step& step);
+  /// The journal is on the disk: says what of it was not known to be before.
+  void tell_committed();
   /// A sync of an output has failed, and the kernel may have dropped data that was written: nothing of this sink is
   /// committed until it has been cut back.
   void hold();
@@ -123,6 +127,7 @@ class SinkTracker final : public SinkProgress {
   /// False when one of them had to be forgotten, see Watermark::kPendingMax.
   bool advance(std::span<const SourceRange> ranges) LOGPIPE_REQUIRES(mutex_);
   void report_overflow() const;
+  void note_committed(const Step& step);
   bool settle() LOGPIPE_REQUIRES(mutex_);
   /// Nothing is settled that the positions do not cover.
   bool without_gaps() const LOGPIPE_REQUIRES(mutex_);
@@ -134,7 +139,9 @@ class SinkTracker final : public SinkProgress {
 
   ProgressOwner& owner_;
   const std::string name_;
-  std::function<void(const Delivery&)> completed_;  // constant while the sink runs
+  std::function<void(const Delivery&)> completed_;                    // constant while the sink runs
+  std::function<void(const CheckpointStore::Committed&)> committed_;  // likewise
+  CheckpointStore::Committed untold_ LOGPIPE_GUARDED_BY(mutex_);
 
   // A mutex, not a channel: taken once per batch and once per commit, for less than a channel operation takes, and the
   // committer needs the state as a whole at one moment.

@@ -37,6 +37,7 @@ enum class Reason : std::uint8_t {
   sampled,            ///< discarded: not among those that a `sample` keeps
   detached,           ///< discarded here: its sink has fallen behind, and reads it by itself later
   lookup,             ///< failed: a service did not answer, and `on_error: discard`
+  damaged,            ///< failed: could not be read back from the disk as it was written
 };
 std::string_view reason_name(Reason reason) noexcept;
 

@@ -231,3 +231,25 @@ TEST_CASE("queue: by level and dropping is refused, for it would drop the urgent
   CHECK(problem_of("queue: {priority: level, when_full: block}\n") == "");
   CHECK(problem_of("queue: {when_full: drop_oldest}\n") == "");
 }
+
+TEST_CASE("queue: a spool needs a state directory, and room for two segments") {
+  CHECK(contains(problem_of("sinks: {out: {type: stdout, queue: {when_full: spool}}}\n"),
+                 "sinks.out.queue.when_full: a spool needs a `state_dir`"));
+  CHECK(contains(problem_of("queue: {when_full: spool}\n"), "queue.when_full: a spool needs a `state_dir`"));
+  CHECK(problem_of("state_dir: /tmp/s\nqueue: {when_full: spool, priority: level}\n") == "");
+  CHECK(contains(problem_of("state_dir: /tmp/s\nqueue: {when_full: spool, spool: {max_bytes: 1MiB, segment_bytes: "
+                            "600KiB}}\n"),
+                 "queue.spool.segment_bytes"));
+  CHECK(contains(problem_of("queue: {spool: {max_bytes: 1GiB}}\n"), "queue.spool: a spool is used with"));
+}
+
+TEST_CASE("queue: whether there is a spool changes with a restart only") {
+  const std::string head = "state_dir: /tmp/s\nsinks: {out: {type: stdout, queue: {when_full: ";
+  const Settings block = settings_of(head + "block}}}\n");
+  const Settings spool = settings_of(head + "spool}}}\n");
+  const Settings drop = settings_of(head + "drop_newest}}}\n");
+  CHECK(std::string(block.needs_restart(spool)) == "queue.when_full");
+  CHECK(std::string(spool.needs_restart(drop)) == "queue.when_full");
+  CHECK(block.needs_restart(drop) == nullptr);
+  CHECK(spool.needs_restart(spool) == nullptr);
+}

@@ -28,6 +28,7 @@ struct Variant {
   bool rotate{false};
   bool chain{false};     // three pipelines joined by topics in place of one
   bool by_level{false};  // sinks whose queues go by level
+  bool spooled{false};   // sinks behind spools
   bool shards{false};    // ten files instead of three in the second sink, of which three may be open
 };
 
@@ -44,6 +45,12 @@ std::string stages_of(const Variant& variant) {
          enrich + "], sinks: split}\n";
 }
 
+std::string queue_of(const Variant& variant) {
+  if (!variant.by_level && !variant.spooled) return {};
+  return std::string(", queue: {priority: ") + (variant.by_level ? "level" : "none") +
+         (variant.spooled ? ", when_full: spool, spool: {segment_bytes: 32KiB}" : "") + "}";
+}
+
 std::string config_of(const TempDir& dir, const Variant& variant, const std::string& interval = "5ms") {
   return "state_dir: " + (dir / "state").string() + "\ncheckpoint_interval: " + interval +
          "\nsources:\n"
@@ -52,12 +59,11 @@ std::string config_of(const TempDir& dir, const Variant& variant, const std::str
          stages_of(variant) +
          "sinks:\n"
          "  all: {type: file, path: " +
-         (dir / "all.log").string() + ", fsync: " + variant.fsync +
-         (variant.by_level ? ", queue: {priority: level}" : "") +
+         (dir / "all.log").string() + ", fsync: " + variant.fsync + queue_of(variant) +
          "}\n"
          "  split: {type: file, path: '" +
          (dir / (variant.shards ? "by-{shard}.log" : "by-{svc}.log")).string() + "', fsync: " + variant.fsync +
-         (variant.by_level ? ", queue: {priority: level}" : "") + (variant.shards ? ", max_open_files: 3" : "") + "}\n";
+         queue_of(variant) + (variant.shards ? ", max_open_files: 3" : "") + "}\n";
 }
 
 std::uintmax_t bytes_in(const std::filesystem::path& directory) {
@@ -256,6 +262,20 @@ TEST_CASE(
 
 TEST_CASE("kill: thirty times with queues that go by level, nothing is lost or doubled") {
   kill_again_and_again({.name = "queues by level", .seed = 20257, .kills = 30, .ordered = false, .by_level = true});
+}
+
+TEST_CASE("kill: forty times with sinks behind spools, nothing is lost, doubled or reordered") {
+  kill_again_and_again({.name = "spools", .seed = 20258, .kills = 40, .spooled = true});
+}
+
+TEST_CASE("kill: twenty times, spools that nobody syncs and queues that go by level, nothing is lost or doubled") {
+  kill_again_and_again({.name = "spools by level",
+                        .seed = 20259,
+                        .kills = 20,
+                        .fsync = "never",
+                        .ordered = false,
+                        .by_level = true,
+                        .spooled = true});
 }
 
 TEST_CASE("kill: before the first checkpoint, whatever the start had got to") {

@@ -88,3 +88,86 @@ TEST_CASE("queue: a sink that drops does not hold up the others, and every event
     CHECK(at_screen.discarded == static_cast<double>(account.lost));
   }
 }
+
+TEST_CASE("queue: a blocked sink behind a spool holds up nobody, and gets everything once after a kill") {
+  const std::vector<std::string> lines = numbered(kLines);
+  const std::string input = joined(lines);
+  TempDir dir;
+  write_file(dir / "app.log", input);
+  write_file(dir / "logpipe.yaml", config_of(dir, "{when_full: spool, spool: {segment_bytes: 1MiB}}"));
+  for (int i = 0; i < 2; ++i) {  // the second has nothing new to read, and finds the spool
+    FullPipe screen;
+    Process::Options options = daemon_of(dir / "logpipe.yaml");
+    options.stdout_fd = screen.in();
+    Process process(std::move(options));
+    REQUIRE(wait_said(process, "admin: listening"));
+    REQUIRE(wait_grown(dir / "out.log", input.size()));
+    REQUIRE(wait_until(
+        dir.path(),
+        [&] {
+          const std::string metrics = http_get(dir / "admin.sock", "/metrics");
+          return metric_of(metrics, "logpipe_spool_events{sink=\"screen\"") == static_cast<double>(kLines);
+        },
+        120s));
+    process.signal(SIGKILL);
+    CHECK(process.wait().signal == SIGKILL);
+  }
+  const Result last =
+      run({"--config", (dir / "logpipe.yaml").string(), "--once", "--ledger", (dir / "ledger.json").string()});
+  CHECK(last.exit.status == 0);
+  CHECK(account_of({lines}, last.out).exact());
+  CHECK((last.out == input));
+  CHECK((read_file(dir / "out.log") == input));
+  CHECK(Json::parse(read_file(dir / "ledger.json"))["balanced"].number == 1);
+}
+
+TEST_CASE("queue: what came through a pipe is safe from a kill once the spool has it") {
+  const std::vector<std::string> lines = numbered(2000);
+  const std::string input = joined(lines);
+  TempDir dir;
+  write_file(dir / "logpipe.yaml", "state_dir: " + (dir / "state").string() +
+                                       "\nadmin: {socket: " + (dir / "admin.sock").string() +
+                                       "}\nsinks:\n  screen: {type: stdout, queue: {when_full: spool}}\n");
+  {
+    FullPipe screen;
+    Process::Options options = daemon_of(dir / "logpipe.yaml");
+    options.stdout_fd = screen.in();
+    options.keep_stdin = true;
+    Process process(std::move(options));
+    REQUIRE(wait_said(process, "admin: listening"));
+    REQUIRE(process.write_stdin(input));
+    REQUIRE(wait_until(
+        dir.path(),
+        [&] {
+          return metric_of(http_get(dir / "admin.sock", "/metrics"), "logpipe_spool_events{sink=\"screen\"") ==
+                 static_cast<double>(lines.size());
+        },
+        120s));
+    process.signal(SIGKILL);
+    CHECK(process.wait().signal == SIGKILL);
+  }
+  const Result last = run({"--config", (dir / "logpipe.yaml").string()});
+  CHECK(last.exit.status == 0);
+  const Account account = account_of({lines}, last.out);
+  CHECK(account.lost == 0);
+  CHECK(account.foreign == 0);
+}
+
+TEST_CASE("queue: a spool that is switched on and off again loses and doubles nothing") {
+  const std::vector<std::string> lines = numbered(4000);
+  TempDir dir;
+  write_file(dir / "app.log", "");
+  std::size_t given = 0;
+  for (const char* when_full : {"block", "spool", "block", "block", "drop_oldest", "spool", "spool", "block"}) {
+    CAPTURE(when_full);
+    for (const std::size_t end = given + 500; given < end; ++given) append_file(dir / "app.log", lines[given]);
+    write_file(dir / "logpipe.yaml", "state_dir: " + (dir / "state").string() +
+                                         "\nsources:\n  app: {type: file, include: " + (dir / "app.log").string() +
+                                         "}\nsinks:\n  out: {type: file, path: " + (dir / "out.log").string() +
+                                         ", queue: {when_full: " + when_full + "}}\n");
+    const Result result = run({"--config", (dir / "logpipe.yaml").string(), "--once"});
+    CHECK(result.exit.status == 0);
+    CHECK(read_file(dir / "out.log").size() == size_of(dir / "app.log"));
+  }
+  CHECK(account_of({lines}, read_file(dir / "out.log")).exact());
+}
