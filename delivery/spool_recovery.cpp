@@ -129,6 +129,7 @@ Status Spool::recover_segment(const OutputMark& mark, std::uint64_t number) {
   if (size < segment->length) kept = files_.truncate(*fd, segment->length, segment->path);
   count_events(*fd, *segment);
   files_.close(*fd);
+  const std::lock_guard lock(mutex_);  // metrics are read already
   bytes_ += segment->length;
   segments_.push_back(std::move(segment));
   return kept;
