@@ -33,8 +33,9 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kKillsByDefault = 20;
-constexpr auto kStopLimit = 120s;    // a SIGTERM
-constexpr auto kDrainLimit = 1800s;  // a run over all that is left
+constexpr auto kStopLimit = 120s;                         // a SIGTERM
+constexpr auto kDrainLimit = 1800s;                       // a run over all that is left
+constexpr std::string_view kListens = "daemon: running";  // what it logs when signals do what they should
 
 enum class Fault : std::uint8_t { kill, restart, reload, rotate, truncate, disk_full };
 constexpr std::array<const char*, 6> kFaultNames{"kill9", "restart", "reload", "rotate", "truncate", "disk_full"};
@@ -50,6 +51,9 @@ class Random {
   std::mt19937_64 engine_;
 };
 
+/// What comes of a daemon for which the disk is full.
+enum class WhileFull : std::uint8_t { goes_on, is_left_alone, is_stopped };
+
 /// One round: lines, a while, a fault. All of it comes from the seed.
 struct Round {
   Fault fault{Fault::kill};
@@ -58,7 +62,10 @@ struct Round {
   std::chrono::microseconds pause{};  // before the fault
   bool wait_for_output{false};        // and until something has arrived
   std::uint64_t room{0};              // disk_full: how much a file may still grow
-  bool while_running{false};          // truncate
+  WhileFull while_full{WhileFull::goes_on};
+  unsigned difference{0};     // reload: between the variants of the configuration
+  bool early{false};          // reload: whether it is up or not
+  bool while_running{false};  // truncate
 };
 
 class Schedule {
@@ -81,7 +88,10 @@ class Schedule {
     round.pause =
         std::chrono::microseconds(random_.chance(1, 2) ? random_.between(0, 20'000) : random_.between(0, 400'000));
     round.wait_for_output = random_.chance(1, 3);
-    round.room = random_.between(0, 64 * 1024);
+    round.room = random_.between(0, 16 * 1024);
+    round.while_full = static_cast<WhileFull>(random_.between(0, 2));
+    round.difference = static_cast<unsigned>(random_.between(1, kVariants - 1));
+    round.early = random_.chance(1, 8);
     round.while_running = random_.chance(1, 2);
     return round;
   }
@@ -189,7 +199,7 @@ class Torture {
   }
 
   Outcome run() {
-    write_config(directory_);
+    write_config(directory_, 0);
     for (const std::string& source : plan_.sources) {
       logs_.push_back(std::make_unique<Log>(source, log_of(directory_, source), plan_.logfmt));
     }
@@ -214,13 +224,29 @@ class Torture {
   std::uint64_t& count(Fault fault) { return result_.faults[static_cast<std::size_t>(fault)]; }
   static std::string config_of(const fs::path& directory) { return (directory / "logpipe.yaml").string(); }
 
-  void write_config(const fs::path& directory) {
+  /// Whoever reads it meanwhile reads the old one or the new one.
+  void write_config(const fs::path& directory, unsigned variant) {
     fs::create_directories(directory);
-    std::ofstream(config_of(directory)) << config_for(plan_, directory);
+    const std::string path = config_of(directory);
+    std::ofstream(path + ".new") << config_for(plan_, directory, variant);
+    fs::rename(path + ".new", path);
   }
   void start() {
-    if (!child_.start({"run", "--config", config_of(directory_), "--log-level", "info"}))
+    if (!child_.start({"run", "--config", config_of(directory_), "--log-level", "info", "--log-format", "text"}))
       trouble("cannot start a process");
+  }
+  /// A signal that came before it listened ends any process.
+  bool died_early_of(int signal, const Child::End& end) const {
+    return end.status == 128 + signal && !child_.said(kListens);
+  }
+  /// False, within that time.
+  bool wait_said(std::string_view words, std::uint64_t from, std::chrono::milliseconds limit) {
+    const auto until = Clock::now() + limit;
+    while (!child_.said(words, from)) {
+      if (Clock::now() >= until) return false;
+      std::this_thread::sleep_for(5ms);
+    }
+    return true;
   }
   /// Ends the child and says when it does not end as it should.
   void stop(int signal) {
@@ -229,16 +255,36 @@ class Torture {
     child_.signal(signal);
     const auto end = child_.wait(kStopLimit);
     if (!end) return trouble("it did not stop within 120 s of a signal " + std::to_string(signal));
-    // The drain deadline may have passed, or it had not even come to where it listens.
-    const bool expected = end->status == 128 + signal || (signal == SIGTERM && end->status == kExitUndrained);
-    if (end->status != kExitDone && !expected) trouble("it ended with status " + std::to_string(end->status));
+    // The drain deadline may have passed, or it had not even come to where it listens; one may die of the SIGHUP
+    // before.
+    const bool expected = signal == SIGKILL ? end->killed || died_early_of(SIGHUP, *end)
+                                            : end->status == kExitDone || end->status == kExitUndrained ||
+                                                  died_early_of(SIGTERM, *end) || died_early_of(SIGHUP, *end);
+    if (!expected) trouble("it ended with status " + std::to_string(end->status));
+    if (child_.said("the old configuration stays") || child_.said("the old one stays")) {
+      trouble("a reload was refused; the log says why");
+    }
+  }
+  /// Stops it while it waits for room, which takes a second signal.
+  void stop_without_room() {
+    const auto until = Clock::now() + kStopLimit;
+    std::optional<Child::End> end;
+    while (!end && Clock::now() < until) {
+      child_.signal(SIGTERM);
+      end = child_.wait(400ms);
+    }
+    if (!end) return trouble("without room it did not stop within 120 s");
+    // Nor is there room for the last checkpoint, perhaps.
+    if (end->status != kExitUndrained && end->status != kExitDone && end->status != kExitState) {
+      trouble("without room it ended with status " + std::to_string(end->status));
+    }
   }
   /// Reads and delivers all that is there.
   void drain(const fs::path& directory, const char* ledger) {
     if (!result_.troubles.empty()) return;
     const fs::path path = directory / ledger;
-    if (!child_.start(
-            {"run", "--config", config_of(directory), "--once", "--log-level", "info", "--ledger", path.string()})) {
+    if (!child_.start({"run", "--config", config_of(directory), "--once", "--log-level", "info", "--log-format", "text",
+                       "--ledger", path.string()})) {
       return trouble("cannot start a process");
     }
     const auto end = child_.wait(kDrainLimit);
@@ -249,21 +295,24 @@ class Torture {
     result_.ledger = text.str();
   }
 
-  void play(const Round& round) {
+  void write(std::uint64_t lines, std::uint64_t pieces) {
     for (const auto& log : logs_) {
-      if (Status status = log->write(round.lines, round.writes, schedule_.random()); !status) {
-        return trouble(status.error().message);
-      }
+      if (Status status = log->write(lines, pieces, schedule_.random()); !status) trouble(status.error().message);
     }
+  }
+
+  void play(const Round& round) {
+    write(round.lines, round.writes);
+    if (!result_.troubles.empty()) return;
     const std::uint64_t before = round.wait_for_output ? bytes_written() : 0;
     std::this_thread::sleep_for(round.pause);
     for (int i = 0; round.wait_for_output && i < 200 && bytes_written() == before; ++i)
       std::this_thread::sleep_for(5ms);
     if (const auto end = child_.wait(0ms)) {
-      if (end->status == 128 + SIGHUP) return start();  // the signal came before it listened
+      if (died_early_of(SIGHUP, *end)) return start();
       return trouble("it ended by itself with status " + std::to_string(end->status));
     }
-    ++count(round.fault);
+    if (round.fault != Fault::disk_full) ++count(round.fault);
     switch (round.fault) {
       case Fault::kill:
         stop(SIGKILL);
@@ -272,23 +321,45 @@ class Torture {
         stop(SIGTERM);
         return start();
       case Fault::reload:
-        return child_.signal(SIGHUP);
+        return reload(round);
       case Fault::rotate:
         for (const auto& log : logs_) log->rotate();
         return;
       case Fault::truncate:
         return truncate(round);
       case Fault::disk_full:
-        if (child_.limit_files(largest_output() + round.room)) {
-          // Until the next fault or for a while.
-          if (round.while_running) return;
-          std::this_thread::sleep_for(round.pause);
-          child_.limit_files(Child::kNoLimit);
-        } else {
-          --count(round.fault);
-          skip("disk full: a limit for the size of files cannot be set");
-        }
+        return fill_disk(round);
+    }
+  }
+  /// With a configuration in which something is to begin again.
+  void reload(const Round& round) {
+    if (!round.early && !wait_said(kListens, child_.begin(), kStopLimit)) return trouble("it does not get to run");
+    variant_ ^= round.difference;
+    write_config(directory_, variant_);
+    child_.signal(SIGHUP);
+  }
+  /// The disk was full when a sink says so; a limit that nothing comes up against is no fault.
+  void fill_disk(const Round& round) {
+    const std::uint64_t said = child_.log_length();
+    const bool limited = child_.limit_files(largest_output() + round.room);
+    if (!limited) skip("disk full: a limit for the size of files cannot be set");
+    write(100 + round.room / 50, round.writes);
+    if (!limited) return;
+    if (!wait_said("cannot write, paused", said, 1000ms)) {
+      child_.limit_files(Child::kNoLimit);
+      return;
+    }
+    ++count(Fault::disk_full);
+    switch (round.while_full) {
+      case WhileFull::goes_on:
+        std::this_thread::sleep_for(round.pause);
+        child_.limit_files(Child::kNoLimit);
         return;
+      case WhileFull::is_left_alone:  // until it is stopped or killed
+        return;
+      case WhileFull::is_stopped:
+        stop_without_room();
+        return start();
     }
   }
   /// What is cut off before it was read is lost with any reader, so everything is read and committed before.
@@ -333,7 +404,7 @@ class Torture {
   void reference() {
     if (!result_.troubles.empty()) return;
     const fs::path directory = directory_ / "reference";
-    write_config(directory);
+    write_config(directory, 0);
     for (const auto& log : logs_) {
       const fs::path path = log_of(directory, log->source());
       fs::create_directories(path.parent_path());
@@ -351,8 +422,8 @@ class Torture {
     if (!result_.troubles.empty()) return;
     std::unordered_map<std::string, std::vector<std::uint64_t>> begins;
     for (const auto& log : logs_) begins[log->source()] = log->begins();
-    for (const std::string& sink : plan_.sinks) {
-      Comparison comparison;
+    for (const auto& [sink, files_by_line, rotates] : plan_.sinks) {
+      Comparison comparison(files_by_line, rotates);
       Status status = comparison.expect(outputs_of(directory_ / "reference", sink));
       if (status) status = comparison.compare(outputs_of(directory_, sink), begins);
       if (!status) trouble(status.error().message);
@@ -386,6 +457,7 @@ class Torture {
   Schedule schedule_;
   Child child_;
   std::vector<std::unique_ptr<Log>> logs_;
+  unsigned variant_{0};  // of the configuration
   Outcome result_;
   Clock::time_point told_{Clock::now()};
 };

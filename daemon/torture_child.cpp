@@ -8,6 +8,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 namespace logpipe::torture {
@@ -25,6 +27,7 @@ bool Child::start(const std::vector<std::string>& arguments) {
   const int log = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   const int nothing = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   if (log < 0 || nothing < 0) return false;
+  begin_ = log_length();
   const pid_t parent = ::getpid();
   pid_ = ::fork();
   if (pid_ == 0) {
@@ -59,6 +62,20 @@ std::optional<Child::End> Child::wait(std::chrono::milliseconds limit) {
     if (std::chrono::steady_clock::now() >= end) return std::nullopt;
     std::this_thread::sleep_for(pause);
   }
+}
+
+std::uint64_t Child::log_length() const {
+  std::error_code error;
+  const auto length = std::filesystem::file_size(log_, error);
+  return error ? 0 : length;
+}
+
+bool Child::said(std::string_view words, std::uint64_t from) const {
+  std::ifstream log(log_, std::ios::binary);
+  log.seekg(static_cast<std::streamoff>(from));
+  std::ostringstream text;
+  text << log.rdbuf();
+  return text.view().find(words) != std::string_view::npos;
 }
 
 bool Child::limit_files(std::uint64_t bytes) const {

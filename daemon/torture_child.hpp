@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace logpipe::torture {
@@ -35,10 +36,19 @@ class Child {
   /// From now on no file of its may grow beyond that many bytes. False: not permitted.
   bool limit_files(std::uint64_t bytes) const;
   static constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
+  /// How long its log is, bytes.
+  std::uint64_t log_length() const;
+  /// Where in its log the running one begins.
+  std::uint64_t begin() const noexcept { return begin_; }
+  /// Whether those words are in its log, from that byte on.
+  bool said(std::string_view words, std::uint64_t from) const;
+  /// The same, since it was started.
+  bool said(std::string_view words) const { return said(words, begin_); }
 
  private:
   const std::filesystem::path log_;
   pid_t pid_{-1};
+  std::uint64_t begin_{0};  // of what the running one says
 };
 
 }  // namespace logpipe::torture

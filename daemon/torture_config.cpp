@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <string_view>
 #include <utility>
 
@@ -77,6 +78,66 @@ void forget_sink(Node& root, const std::string& name) {
   }
 }
 
+/// Whether a path template has conversions of the time in it; `%%` is none.
+bool has_times(std::string_view path) {
+  for (auto at = path.find('%'); at != std::string_view::npos; at = path.find('%', at + 2)) {
+    if (path.substr(at, 2) != "%%") return true;
+  }
+  return false;
+}
+
+Plan::Sink sink_of(const std::string& name, const Node& node) {
+  const Node* path = node.find("path");
+  return {name, path == nullptr || !has_times(path->text), node.find("rotate") != nullptr};
+}
+
+/// A queue that drops gets what it takes until there is room, for the lines are counted.
+void keep_everything(Node& holder, const std::string& whose, std::vector<std::string>& notes) {
+  Node* queue = find(holder, "queue");
+  const Node* when_full = queue != nullptr ? queue->find("when_full") : nullptr;
+  if (when_full == nullptr || !when_full->text.starts_with("drop")) return;
+  notes.push_back(whose + "`when_full: " + when_full->text + "` is left out, it drops on purpose");
+  remove(*queue, "when_full");
+}
+
+/// One more or one less than it says. Files that are closed and opened again are the same files.
+void vary_max_open_files(Node& component, std::uint64_t otherwise) {
+  std::uint64_t number = otherwise;
+  if (const Node* given = component.find("max_open_files")) {
+    std::from_chars(given->text.data(), given->text.data() + given->text.size(), number);
+  }
+  set(component, "max_open_files", Node::scalar(std::to_string(number > 1000 ? number - 1 : number + 1)));
+}
+
+/// One more, at the end, through which everything goes.
+void add_stage(Node& pipeline) {
+  Node stage;
+  stage.kind = Node::Kind::map;
+  set(stage, "level", Node::scalar("trace"));
+  if (Node* stages = find(pipeline, "stages")) {
+    if (stages->is_sequence()) stages->items.push_back(std::move(stage));
+    return;
+  }
+  Node stages;
+  stages.kind = Node::Kind::sequence;
+  stages.items.push_back(std::move(stage));
+  set(pipeline, "stages", std::move(stages));
+}
+
+void vary(Node& root, unsigned variant) {
+  if ((variant & kOtherSinks) != 0) {
+    for (Node::Entry& sink : find(root, "sinks")->entries) vary_max_open_files(sink.value, 64);
+  }
+  if ((variant & kOtherSources) != 0) {
+    for (Node::Entry& source : find(root, "sources")->entries) vary_max_open_files(source.value, 4096);
+  }
+  if ((variant & kOtherStages) != 0) {
+    Node* pipelines = find(root, "pipelines");
+    if (pipelines == nullptr) return add_stage(root);
+    for (Node::Entry& pipeline : pipelines->entries) add_stage(pipeline.value);
+  }
+}
+
 }  // namespace
 
 Result<Plan> plan_of(Node given) {
@@ -106,7 +167,11 @@ Result<Plan> plan_of(Node given) {
   std::vector<std::string> others;
   if (sinks != nullptr) {
     for (const Node::Entry& sink : sinks->entries) {
-      (type_of(sink.value) == "file" ? plan.sinks : others).push_back(sink.key);
+      if (type_of(sink.value) == "file") {
+        plan.sinks.push_back(sink_of(sink.key, sink.value));
+      } else {
+        others.push_back(sink.key);
+      }
     }
   }
   if (plan.sinks.empty()) {
@@ -116,7 +181,9 @@ Result<Plan> plan_of(Node given) {
     plan.notes.push_back("sink `" + name + "` is left out: it is no file");
     forget_sink(given, name);
   }
-  for (const std::string& name : plan.sinks) {
+  keep_everything(given, "", plan.notes);
+  for (const Plan::Sink& kept : plan.sinks) {
+    const std::string& name = kept.name;
     Node& sink = *find(*find(given, "sinks"), name);
     for (const char* limit : {"keep", "keep_bytes"}) {
       Node* rotate = find(sink, "rotate");
@@ -125,13 +192,7 @@ Result<Plan> plan_of(Node given) {
                            "` is left out, it removes what should be counted");
       remove(*rotate, limit);
     }
-    Node* queue = find(sink, "queue");
-    const Node* when_full = queue != nullptr ? queue->find("when_full") : nullptr;
-    if (when_full != nullptr && when_full->text.starts_with("drop")) {
-      plan.notes.push_back("sink `" + name + "`: `when_full: " + when_full->text +
-                           "` is left out, it drops on purpose");
-      remove(*queue, "when_full");
-    }
+    keep_everything(sink, "sink `" + name + "`: ", plan.notes);
   }
   plan.ordered = !says(given, "order", "none") && !says(given, "priority", "level");
   for (const char* key : {"admin", "log", "tap"}) remove(given, key);
@@ -147,7 +208,7 @@ std::filesystem::path outputs_of(const std::filesystem::path& directory, const s
   return directory / "out" / sink;
 }
 
-std::string config_for(const Plan& plan, const std::filesystem::path& directory) {
+std::string config_for(const Plan& plan, const std::filesystem::path& directory, unsigned variant) {
   Node root = plan.given;
   set(root, "state_dir", text((directory / "state").string()));
   for (const std::string& name : plan.sources) {
@@ -155,7 +216,7 @@ std::string config_for(const Plan& plan, const std::filesystem::path& directory)
     set(source, "include", text(log_of(directory, name).string() + "*"));
     for (const char* key : {"exclude", "read_from"}) remove(source, key);
   }
-  for (const std::string& name : plan.sinks) {
+  for (const auto& [name, files_by_line, rotates] : plan.sinks) {
     Node& sink = *find(*find(root, "sinks"), name);
     const Node* path = sink.find("path");
     // Below a directory of the sink's, so that two sinks with one name in two places stay apart.
@@ -165,6 +226,7 @@ std::string config_for(const Plan& plan, const std::filesystem::path& directory)
     set(sink, "path", text((outputs_of(directory, name) / below).string()));
     set(sink, "create_directories", Node::scalar("true"));
   }
+  vary(root, variant);
   return config::to_yaml(root);
 }
 

@@ -9,6 +9,7 @@
 #include <functional>
 
 #include "delivery/compression.hpp"
+#include "sinks/rotation.hpp"
 
 namespace logpipe::torture {
 namespace {
@@ -55,6 +56,20 @@ Status each_file(const std::filesystem::path& directory,
   return {};
 }
 
+/// What a file was called before a rotation put the moment of it into the name.
+std::string unrotated(const std::string& path) {
+  const auto slash = path.rfind('/') + 1;
+  const std::string name = path.substr(slash);
+  for (auto dash = name.find('-'); dash != std::string::npos; dash = name.find('-', dash + 1)) {
+    // Behind the moment stands the ending that tells the compression, or nothing.
+    for (const std::string_view ending : {"", ".gz", ".zst"}) {
+      const std::string plain = name.substr(0, dash).append(ending);
+      if (rotated_moment(plain, name)) return path.substr(0, slash) + plain;
+    }
+  }
+  return path;
+}
+
 }  // namespace
 
 std::string line_of(const std::string& source, std::uint64_t number, bool logfmt) {
@@ -87,10 +102,17 @@ std::optional<LineName> name_in(std::string_view line) {
   return name;
 }
 
+std::string Comparison::key_of(const std::string& file, std::string_view line) const {
+  std::string key;
+  if (by_file_) key = (rotated_ ? unrotated(file) : file) + '\0';
+  return key.append(line);
+}
+
 Status Comparison::expect(const std::filesystem::path& directory) {
-  return each_file(directory, [this](const std::filesystem::path& path) {
-    return each_line(path, [this](std::string_view line) {
-      ++lines_[std::string(line)].expected;
+  return each_file(directory, [&](const std::filesystem::path& path) {
+    const std::string file = std::filesystem::relative(path, directory).string();
+    return each_line(path, [&](std::string_view line) {
+      ++lines_[key_of(file, line)].expected;
       ++verdict_.expected;
       if (!name_in(line)) ++unnamed_;
     });
@@ -101,8 +123,9 @@ Status Comparison::compare(const std::filesystem::path& directory,
                            const std::unordered_map<std::string, std::vector<std::uint64_t>>& begins) {
   Status status = each_file(directory, [&](const std::filesystem::path& path) {
     std::unordered_map<std::string, std::vector<std::uint64_t>> next;  // by source and file of it
+    const std::string file = std::filesystem::relative(path, directory).string();
     return each_line(path, [&](std::string_view line) {
-      const auto found = lines_.find(std::string(line));
+      const auto found = lines_.find(key_of(file, line));
       const auto name = name_in(line);
       if (found == lines_.end() || !name) {
         ++verdict_.foreign;
@@ -115,12 +138,12 @@ Status Comparison::compare(const std::filesystem::path& directory,
       const std::string source(name->source);
       const auto files = begins.find(source);
       if (files == begins.end()) return;
-      const auto file = static_cast<std::size_t>(
+      const auto origin = static_cast<std::size_t>(
           std::upper_bound(files->second.begin(), files->second.end(), name->number) - files->second.begin());
       std::vector<std::uint64_t>& expected = next[source];
-      if (expected.size() <= file) expected.resize(file + 1);
-      if (name->number < expected[file]) ++verdict_.reordered;
-      expected[file] = std::max(expected[file], name->number);
+      if (expected.size() <= origin) expected.resize(origin + 1);
+      if (name->number < expected[origin]) ++verdict_.reordered;
+      expected[origin] = std::max(expected[origin], name->number);
     });
   });
   for (const auto& [line, times] : lines_) verdict_.lost += times.expected - std::min(times.expected, times.seen);

@@ -60,7 +60,7 @@ Verdict verdict_of(const std::string& output) {
   const TempDir dir;
   write_file(dir / "expected/all", line(0) + line(1) + line(2) + line(3) + line(4));
   write_file(dir / "arrived/sub/all", output);
-  Comparison comparison;
+  Comparison comparison(false, false);
   REQUIRE(comparison.expect(dir / "expected"));
   REQUIRE(comparison.compare(dir / "arrived", {{"app", {0, 3}}}));
   CHECK(comparison.unnamed() == 0);
@@ -121,7 +121,12 @@ sinks:
 )");
   REQUIRE(plan);
   CHECK(plan->sources == std::vector<std::string>{"app", "jobs"});
-  CHECK(plan->sinks == std::vector<std::string>{"all", "split"});
+  REQUIRE(plan->sinks.size() == 2);
+  CHECK(plan->sinks[0].name == "all");
+  CHECK(plan->sinks[0].files_by_line);
+  CHECK(plan->sinks[0].rotates);
+  CHECK(plan->sinks[1].name == "split");
+  CHECK_FALSE(plan->sinks[1].rotates);
   CHECK(plan->notes.size() == 3);
   CHECK(plan->ordered);
   const std::string text = config_for(*plan, dir / "work");
@@ -140,6 +145,47 @@ sinks:
   CHECK(text.find("../") == std::string::npos);
   CHECK(text.find("max_bytes") != std::string::npos);
   CHECK(text.find("keep") == std::string::npos);
+}
+
+TEST_CASE("torture: a line in the wrong file is foreign, unless the time says which file it is") {
+  const TempDir dir;
+  write_file(dir / "expected/a", line(0) + line(2));
+  write_file(dir / "expected/b.log", line(1) + line(3));
+  const auto verdict_by = [&](bool by_file, bool rotated) {
+    Comparison comparison(by_file, rotated);
+    REQUIRE(comparison.expect(dir / "expected"));
+    REQUIRE(comparison.compare(dir / "arrived", {{"app", {0}}}));
+    return comparison.verdict();
+  };
+  write_file(dir / "arrived/a", line(0) + line(1) + line(2));
+  write_file(dir / "arrived/b.log", line(3));
+  CHECK(verdict_by(true, false).foreign == 1);
+  CHECK(verdict_by(true, false).lost == 1);
+  CHECK(verdict_by(false, false).foreign + verdict_by(false, false).lost == 0);
+  write_file(dir / "arrived/a", line(0) + line(2));
+  write_file(dir / "arrived/b.log-20260131T235959.123Z", line(1));
+  CHECK(verdict_by(true, false).foreign == 1);
+  CHECK(verdict_by(true, true).foreign + verdict_by(true, true).lost == 0);
+}
+
+TEST_CASE("torture: each variant of a configuration differs from all others and still is one") {
+  for (const char* pipelines : {"stages: [{parse: json}]\n",
+                                "pipelines:\n  read: {sources: app, sinks: all}\n  other: {sources: jobs, sinks: all, "
+                                "stages: [{level: info}]}\n"}) {
+    const Result<Plan> plan = plan_for(
+        std::string(kFiles) + "sinks: {all: {type: file, path: '%Y/all', max_open_files: 10000}}\n" + pipelines);
+    REQUIRE(plan);
+    CHECK_FALSE(plan->sinks[0].files_by_line);
+    std::set<std::string> all;
+    for (unsigned variant = 0; variant < kVariants; ++variant) {
+      const std::string text = config_for(*plan, "/work", variant);
+      CAPTURE(text);
+      CHECK(all.insert(text).second);
+      config::Diagnostics diagnostics;
+      decode_settings(tree_of(text), diagnostics);
+      CHECK(diagnostics.ok());
+    }
+  }
 }
 
 TEST_CASE("torture: with pipelines a sink that is left out leaves them too") {

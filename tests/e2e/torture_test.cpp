@@ -48,6 +48,7 @@ TEST_CASE("torture: a few kills and whatever else can be done to files, nothing 
   torture(dir.path(), "logpipe.yaml",
           {"--kill9", "8", "--rotate", "--truncate", "--disk-full", "--seed", "20261", "--keep", "work"});
   CHECK(std::filesystem::exists(dir / "work/reference"));
+  CHECK(contains(read_file(dir / "work/log"), "begun again"));  // a reload that changes something
   CHECK_FALSE(std::filesystem::exists(dir / "all.jsonl"));  // everything stays in its directory
 }
 
