@@ -65,7 +65,7 @@ struct Round {
   WhileFull while_full{WhileFull::goes_on};
   unsigned difference{0};     // reload: between the variants of the configuration
   bool early{false};          // reload: whether it is up or not
-  bool while_running{false};  // truncate
+  bool while_running{false};  // truncate; reload: it gets to its end
 };
 
 class Schedule {
@@ -336,7 +336,10 @@ class Torture {
     if (!round.early && !wait_said(kListens, child_.begin(), kStopLimit)) return trouble("it does not get to run");
     variant_ ^= round.difference;
     write_config(directory_, variant_);
+    const std::uint64_t said = child_.log_length();
     child_.signal(SIGHUP);
+    // The next fault comes when it has been done, or in the middle of it.
+    if (round.while_running) wait_said("daemon: reloaded", said, 2000ms);
   }
   /// The disk was full when a sink says so; a limit that nothing comes up against is no fault.
   void fill_disk(const Round& round) {

@@ -49,7 +49,7 @@ TEST_CASE("torture: a few kills and whatever else can be done to files, nothing 
           {"--kill9", "8", "--rotate", "--truncate", "--disk-full", "--seed", "20261", "--keep", "work"});
   CHECK(std::filesystem::exists(dir / "work/reference"));
   CHECK(contains(read_file(dir / "work/log"), "begun again"));  // a reload that changes something
-  CHECK_FALSE(std::filesystem::exists(dir / "all.jsonl"));  // everything stays in its directory
+  CHECK_FALSE(std::filesystem::exists(dir / "all.jsonl"));      // everything stays in its directory
 }
 
 TEST_CASE("torture: the examples that write files") {
@@ -58,6 +58,19 @@ TEST_CASE("torture: the examples that write files") {
     torture(std::string(LOGPIPE_SOURCE_DIR "/examples/") + example, "logpipe.yaml",
             {"--kill9", "3", "--rotate", "--seed", "20262"});
   }
+}
+
+TEST_CASE("torture: sinks that compress, rotate and fall behind") {
+  const TempDir dir;
+  write_file(dir / "logpipe.yaml", R"(
+sources: {app: {type: file, include: app.log}}
+stages: [{parse: json}, {level: info}]
+sinks:
+  packed: {type: file, path: all.jsonl.gz, compression: gzip, compression_wait: 20ms, rotate: {max_bytes: 16KiB}}
+  split: {type: file, path: '{service}.jsonl', rotate: {max_bytes: 64KiB}, when: level >= warn}
+  behind: {type: file, path: behind.jsonl, queue: {max_events: 100, when_full: detach, detach_after: 5ms}}
+)");
+  torture(dir.path(), "logpipe.yaml", {"--kill9", "6", "--rotate", "--disk-full", "--seed", "20263", "--keep", "work"});
 }
 
 TEST_CASE("torture: the same seed plays the same faults with the same lines") {
