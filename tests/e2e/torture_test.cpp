@@ -60,14 +60,16 @@ TEST_CASE("torture: the examples that write files") {
   }
 }
 
-TEST_CASE("torture: sinks that compress, rotate and fall behind") {
+TEST_CASE("torture: sinks that compress, rotate, spool and fall behind") {
   const TempDir dir;
   write_file(dir / "logpipe.yaml", R"(
+state_dir: state
 sources: {app: {type: file, include: app.log}}
 stages: [{parse: json}, {level: info}]
 sinks:
   packed: {type: file, path: all.jsonl.gz, compression: gzip, compression_wait: 20ms, rotate: {max_bytes: 16KiB}}
   split: {type: file, path: '{service}.jsonl', rotate: {max_bytes: 64KiB}, when: level >= warn}
+  spooled: {type: file, path: spooled.jsonl, queue: {when_full: spool, spool: {max_bytes: 64KiB, segment_bytes: 8KiB}}}
   behind: {type: file, path: behind.jsonl, queue: {max_events: 100, when_full: detach, detach_after: 5ms}}
 )");
   torture(dir.path(), "logpipe.yaml", {"--kill9", "6", "--rotate", "--disk-full", "--seed", "20263", "--keep", "work"});
