@@ -119,6 +119,8 @@ class Reading {
   enum class Freshness : std::uint8_t { as_known, looked_at };
   bool round(Freshness freshness);
   bool settle_turn(TailedFile& file, Tail::Turn turn);
+  bool is_at_end(TailedFile& file);
+  bool settle_finish(TailedFile& file, Tail::Turn turn);
   bool finish(TailedFile& file);
   bool finish_event(TailedFile& file);
   bool end_quiet_files(Deadline& next);
@@ -172,7 +174,11 @@ bool Reading::round(Freshness freshness) {
     if (before != nullptr && !before->failed) {
       if (!before->tail.at_end()) continue;
       // It has a successor that is being written: nothing will follow its last event.
-      if (before->tail.has_pending_event() && !finish_event(*before)) return false;
+      if (before->tail.has_pending_event()) {
+        if (!is_at_end(*before)) continue;
+        if (!finish_event(*before)) return false;
+        if (before->ready) continue;
+      }
     }
     file.predecessor = nullptr;
     file.begun = true;
@@ -211,25 +217,34 @@ bool Reading::settle_turn(TailedFile& file, Tail::Turn turn) {
   return true;
 }
 
-/// Delivers an event that was waiting for further lines. False: time to stop. A failure is noted at the file.
-bool Reading::finish_event(TailedFile& file) {
-  const Tail::Turn turn = file.tail.finish_event(outbox_);
+/// Whether a file still ends where it was read to; if not it gets its turn. Read once, it ends where it did.
+bool Reading::is_at_end(TailedFile& file) {
+  if (!services_.once && !files_.look(file)) return false;
+  if (file.tail.at_end()) return true;
+  files_.make_ready(file);
+  return false;
+}
+
+bool Reading::settle_finish(TailedFile& file, Tail::Turn turn) {
   if (turn == Tail::Turn::stopped) return false;
   if (turn == Tail::Turn::failed) files_.fail(file, file.tail.error());
+  if (turn == Tail::Turn::restarted) files_.restart(file);
+  if (turn == Tail::Turn::restarted || !file.tail.at_end()) files_.make_ready(file);
   files_.settle(file);
   return true;
 }
 
-/// Delivers the unfinished last line. False: time to stop. A failure is noted at the file.
+/// Delivers an event that was waiting for further lines. False: time to stop. A failure is noted at the file; where the
+/// file has changed it gets a turn instead.
+bool Reading::finish_event(TailedFile& file) {
+  return settle_finish(file, file.tail.finish_event(outbox_));
+}
+
+/// The same with an unfinished last line.
 bool Reading::finish(TailedFile& file) {
   Tail::Turn turn = Tail::Turn::more;
-  while (turn == Tail::Turn::more) {
-    turn = file.tail.finish(outbox_);
-    if (turn == Tail::Turn::stopped) return false;
-    if (turn == Tail::Turn::failed) files_.fail(file, file.tail.error());
-  }
-  files_.settle(file);
-  return true;
+  while (turn == Tail::Turn::more) turn = file.tail.finish(outbox_);
+  return settle_finish(file, turn);
 }
 
 /// Files whose names have gone are closed once their writers are done with them.
@@ -256,7 +271,11 @@ bool Reading::end_quiet_files(Deadline& next) {
   for (TailedFile* file : quiet) {
     if (!file->gone() || file->ready || file->failed || !file->tail.at_end()) continue;
     if (!finish(*file)) return false;
-    if (!file->failed) files_.release(*file, FileSet::Release::finished);
+    if (file->ready || file->failed || !is_at_end(*file)) {
+      next = now;
+    } else {
+      files_.release(*file, FileSet::Release::finished);
+    }
   }
   if (!quiet.empty() && files_.waiting() > 0) next = next_walk_ = now;
   return true;
@@ -265,12 +284,13 @@ bool Reading::end_quiet_files(Deadline& next) {
 bool Reading::end_partial_lines(Deadline& next) {
   if (options_.partial_line_timeout.count() == 0) return true;
   const Clock::time_point now = Clock::now();
-  for (const auto& file : files_.files()) {
-    if (!file->tail.has_partial_line() || file->ready || file->failed) continue;
-    const Clock::time_point due = file->changed + options_.partial_line_timeout;
+  for (std::size_t i = 0; i < files_.files().size(); ++i) {  // a look may add a file
+    TailedFile& file = *files_.files()[i];
+    if (!file.tail.has_partial_line() || file.ready || file.failed) continue;
+    const Clock::time_point due = file.changed + options_.partial_line_timeout;
     if (due > now) {
       next = earlier(next, due);
-    } else if (!finish(*file)) {
+    } else if (is_at_end(file) && !finish(file)) {
       return false;
     }
   }
@@ -282,13 +302,14 @@ bool Reading::end_pending_events(Deadline& next) {
   const Clock::time_point now = Clock::now();
   if (*events_due_ <= now) {
     events_due_.reset();
-    for (const auto& file : files_.files()) {
-      if (!file->tail.has_pending_event() || file->ready) continue;
+    for (std::size_t i = 0; i < files_.files().size(); ++i) {  // a look may add a file
+      TailedFile& file = *files_.files()[i];
+      if (!file.tail.has_pending_event() || file.ready) continue;
       // What cannot be read now is tried again.
-      const Clock::time_point due = (file->failed ? now : file->changed) + events_->timeout();
+      const Clock::time_point due = (file.failed ? now : file.changed) + events_->timeout();
       if (due > now) {
         events_due_ = earlier(events_due_, due);
-      } else if (!finish_event(*file)) {
+      } else if (is_at_end(file) && !finish_event(file)) {
         return false;
       }
     }
@@ -352,6 +373,7 @@ bool Reading::once_over() {
   }
   for (TailedFile* file : over) {
     if (!file->failed && !finish(*file)) return false;
+    if (file->ready) continue;  // it has begun again
     if (file->failed && !first_error_) first_error_ = file->tail.error();
     files_.release(*file, FileSet::Release::closed);
   }

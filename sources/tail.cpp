@@ -94,8 +94,16 @@ Tail::Turn Tail::read(Outbox& outbox, std::size_t expected) {
   return search ? search_line_end(outbox) : read_lines(outbox, expected);
 }
 
+/// Since the last read something was written without making the file longer: what was found in it does not count.
+bool Tail::written_to() {
+  if (!touched_) return false;
+  searched_ = position_;
+  pending_ = {};
+  return true;
+}
+
 Tail::Turn Tail::finish(Outbox& outbox) {
-  if (position_ >= size_) return Turn::idle;
+  if (position_ >= size_ || written_to()) return Turn::idle;
   if (tools_.charset != Charset::utf8) return finish_utf16(outbox);
   if (tools_.events != nullptr && !in_long_line()) {
     return take_events(outbox, static_cast<std::size_t>(size_ - position_), Follows::no_byte);
@@ -138,6 +146,13 @@ Tail::Turn Tail::read_again(char* to, std::size_t bytes, std::size_t& read) {
   return Turn::more;
 }
 
+/// Reads all of the `bytes` at the position; otherwise as read_again().
+Tail::Turn Tail::read_whole(char* to, std::size_t bytes) {
+  std::size_t read = 0;
+  if (const Turn turn = read_again(to, bytes, read); turn != Turn::more) return turn;
+  return read_fully(to + read, bytes - read, position_ + read);
+}
+
 Tail::Turn Tail::search_line_end(Outbox& outbox) {
   const LineLimit& limit = tools_.lines.limit();
   for (std::size_t searched = 0; searched < kTurnBytes && !at_end(); searched += tools_.scratch.size()) {
@@ -168,7 +183,7 @@ Tail::Turn Tail::take_pieces(Outbox& outbox) {
     if (taken > 0 && taken + piece > kTurnBytes) return Turn::more;
     Block* block = outbox.room(piece, piece);
     if (block == nullptr) return Turn::stopped;
-    if (const Turn turn = read_fully(block->end(), piece, position_); turn != Turn::more) return turn;
+    if (const Turn turn = read_whole(block->end(), piece); turn != Turn::more) return turn;
     outbox.append(file(), position_, position_ + piece, piece, SegmentKind::lines);
     if (!continues_) tools_.lines.count_oversize();
     continues_ = true;
@@ -193,9 +208,8 @@ Tail::Turn Tail::take_line(Outbox& outbox, std::uint64_t end, bool terminated) {
   }
   Block* block = outbox.room(std::max<std::size_t>(kept, 1), kept);
   if (block == nullptr) return Turn::stopped;
-  if (kept > 0) {
-    if (const Turn turn = read_fully(block->end(), kept, position_); turn != Turn::more) return turn;
-  }
+  const Turn turn = kept > 0 ? read_whole(block->end(), kept) : verify();
+  if (turn != Turn::more) return turn;
   if (kind != SegmentKind::lines) tools_.lines.count_oversize();
   const std::size_t mark = LineCutter::kByteOrderMark.size();
   if (kept > mark && kind == SegmentKind::lines && LineCutter::has_mark(position_, {block->end(), kept})) {
@@ -266,7 +280,7 @@ Tail::Turn Tail::verify() {
   const ssize_t length = read_at(before.data(), before_bytes_, position_ - before_bytes_);
   if (length < 0) return after(length);
   // Cut short since the last look; the next one tells.
-  if (static_cast<std::size_t>(length) < before_bytes_) return Turn::idle;
+  if (static_cast<std::size_t>(length) < before_bytes_) return after(0);
   return unchanged(before.data()) ? Turn::more : Turn::restarted;
 }
 

@@ -117,9 +117,10 @@ class Tail {
   void restart(Resume resume);
   /// Reads once, at most 256 KiB, of what the last look found. `expected`: bytes that are ready in all files together.
   Turn read(Outbox& outbox, std::size_t expected);
-  /// Delivers an event that was waiting for further lines, and an unfinished last line; at_end() must hold.
+  /// Delivers an event that was waiting for further lines, and an unfinished last line; at_end() must hold. If it does
+  /// not hold any more afterwards, the file has changed meanwhile and is to be read first.
   Turn finish(Outbox& outbox);
-  /// Delivers an event that was waiting for further lines, without an unfinished last one; at_end() must hold.
+  /// The same for an event that was waiting for further lines, without an unfinished last one.
   Turn finish_event(Outbox& outbox);
 
  private:
@@ -141,7 +142,9 @@ class Tail {
   Turn search_utf16(Outbox& outbox);
   Turn take_long_utf16(Outbox& outbox, std::uint64_t end);
   Turn finish_utf16(Outbox& outbox);
+  bool written_to();
   Turn read_again(char* to, std::size_t bytes, std::size_t& read);
+  Turn read_whole(char* to, std::size_t bytes);
   Turn search_line_end(Outbox& outbox);
   Turn take_line(Outbox& outbox, std::uint64_t end, bool terminated);
   Turn take_pieces(Outbox& outbox);

@@ -32,7 +32,7 @@ Tail::Turn Tail::read_events(Outbox& outbox, std::size_t expected) {
 }
 
 Tail::Turn Tail::finish_event(Outbox& outbox) {
-  if (pending_.lines == 0) return Turn::idle;
+  if (pending_.lines == 0 || written_to()) return Turn::idle;
   return take_events(outbox, pending_.bytes, Follows::no_line);
 }
 
@@ -40,7 +40,7 @@ Tail::Turn Tail::finish_event(Outbox& outbox) {
 Tail::Turn Tail::take_events(Outbox& outbox, std::size_t bytes, Follows follows) {
   Block* block = outbox.room(bytes, bytes);
   if (block == nullptr) return Turn::stopped;
-  if (const Turn turn = read_fully(block->end(), bytes, position_); turn != Turn::more) return turn;
+  if (const Turn turn = read_whole(block->end(), bytes); turn != Turn::more) return turn;
   const std::size_t taken = tools_.events->take(outbox, file(), position_, bytes, pending_, follows);
   if (taken == 0) return Turn::idle;
   const std::uint64_t from = std::exchange(position_, position_ + taken);

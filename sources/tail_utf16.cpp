@@ -122,7 +122,7 @@ Tail::Turn Tail::take_long_utf16(Outbox& outbox, std::uint64_t end) {
   Block* block = outbox.room(utf8_bytes_max(kept), utf8_bytes_max(kept));
   if (block == nullptr) return Turn::stopped;
   tools_.units.resize(kept);
-  if (const Turn turn = read_fully(tools_.units.data(), kept, position_); turn != Turn::more) return turn;
+  if (const Turn turn = read_whole(tools_.units.data(), kept); turn != Turn::more) return turn;
   const std::uint64_t from = position_;
   take_utf16(outbox, {tools_.units.data(), kept}, length);
   searched_ = position_;

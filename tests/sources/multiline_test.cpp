@@ -309,6 +309,21 @@ TEST_CASE("multiline: a file that was overwritten meanwhile is cut by what it ho
   CHECK(bench.texts() == list({"x y z\n b", "longer than before"}));
 }
 
+TEST_CASE("multiline: an event whose file was replaced before it is finished is not taken for what it was") {
+  Bench bench(indented_lines());
+  bench.add("first\n  of it, long enough to be known again\nsecond\n  " + std::string(50, 's') + "\n");
+  CHECK(bench.texts() == list({"first\n  of it, long enough to be known again"}));
+  REQUIRE(truncate(bench.path.c_str(), 0) == 0);
+  append(bench.path, std::string(5000, 'n') + "\n");
+  SUBCASE("the event") {
+    CHECK(bench.tail->finish_event(bench.outbox) == Tail::Turn::restarted);
+  }
+  SUBCASE("the end of the file") {
+    CHECK(bench.tail->finish(bench.outbox) == Tail::Turn::restarted);
+  }
+  CHECK(bench.flush().size() == 1);
+}
+
 TEST_CASE("multiline: CRI pieces are joined, streams interleaved or not") {
   Bench bench(preset(MultilinePreset::cri));
   bench.add(

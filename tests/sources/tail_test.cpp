@@ -306,6 +306,55 @@ TEST_CASE("tail: the end of what was read has the bytes before it as witness, wh
   }
 }
 
+TEST_CASE("tail: a last line that was replaced before it is delivered is not taken for what it was") {
+  LineLimit limit{1024, Oversize::truncate};
+  Charset charset = Charset::utf8;
+  std::size_t rest = 60;
+  SUBCASE("short") {}
+  SUBCASE("cut") {
+    rest = 3000;
+  }
+  SUBCASE("dropped") {
+    limit.policy = Oversize::drop;
+    rest = 3000;
+  }
+  SUBCASE("in pieces") {
+    limit.policy = Oversize::split;
+    rest = 3000;
+  }
+  SUBCASE("of UTF-16") {
+    charset = Charset::utf16le;
+  }
+  Bench bench(limit);
+  bench.tools.charset = charset;
+  append(bench.path,
+         std::string(48, 'o') + (charset == Charset::utf8 ? "\n" : std::string("\n\0", 2)) + std::string(rest, 'r'));
+  bench.read_all();
+  const std::size_t delivered = bench.flush().size();
+  CHECK(delivered >= 1);
+  REQUIRE(truncate(bench.path.c_str(), 0) == 0);
+  append(bench.path, std::string(8000, 'n') + "\n");
+  CHECK(bench.tail->finish(bench.outbox) == Tail::Turn::restarted);
+  CHECK(bench.flush().size() == delivered);
+}
+
+TEST_CASE("tail: a file that was written to is read before its last line is delivered") {
+  Bench bench;
+  append(bench.path, "one\ntwo");
+  bench.read_all();
+  const int writer = open(bench.path.c_str(), O_WRONLY | O_CLOEXEC);
+  REQUIRE(pwrite(writer, "\nab", 3, 4) == 3);
+  close(writer);
+  const timespec times[2] = {{0, UTIME_OMIT}, {1'000'000'000, 0}};
+  REQUIRE(utimensat(AT_FDCWD, bench.path.c_str(), times, 0) == 0);
+  bench.tail->look();
+  CHECK(bench.tail->finish(bench.outbox) == Tail::Turn::idle);
+  CHECK_FALSE(bench.tail->at_end());
+  bench.read_all();
+  bench.finish();
+  CHECK(bench.texts() == list({"one", "", "ab"}));
+}
+
 TEST_CASE("tail: goes on behind the hole of a truncated file whose writer kept its offset") {
   Bench bench;
   append(bench.path, "one\ntwo\n");
