@@ -1,7 +1,12 @@
 #include "event/pattern.hpp"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -12,9 +17,43 @@ namespace logpipe {
 
 namespace {
 
-// Steps of the matcher; ordinary patterns on a line need less than a thousandth of it.
-constexpr std::uint32_t kMatchLimit = 1'000'000;
+// Steps of the matcher. The library counts them anew wherever in the text it begins, so what it may take from one
+// beginning is what it may take in all, divided by the beginnings there can be. Ordinary patterns need a few steps from
+// each.
+constexpr std::uint32_t kStepsOfText = 20'000'000;
+constexpr std::uint32_t kStepsMin = 1'000;
+constexpr std::uint32_t kStepsMax = 1'000'000;
 constexpr std::uint32_t kHeapLimitKiB = 16 * 1024;
+
+/// The limits for texts of a size, prepared once for all patterns: one for each power of two.
+class Limits {
+ public:
+  Limits() {
+    for (std::size_t width = 0; width < contexts_.size(); ++width) {
+      contexts_[width].reset(pcre2_match_context_create(nullptr));
+      if (!contexts_[width]) throw std::bad_alloc();
+      const std::uint32_t steps = std::clamp(kStepsOfText >> width, kStepsMin, kStepsMax);
+      pcre2_set_match_limit(contexts_[width].get(), steps);
+      pcre2_set_heap_limit(contexts_[width].get(), kHeapLimitKiB);
+    }
+  }
+  /// The library only reads it.
+  pcre2_match_context* of(std::size_t bytes) const noexcept {
+    return contexts_[std::min<std::size_t>(std::bit_width(bytes), contexts_.size() - 1)].get();
+  }
+
+ private:
+  struct Free {
+    void operator()(pcre2_match_context* context) const noexcept { pcre2_match_context_free(context); }
+  };
+  // From the last one on the smallest limit applies.
+  std::array<std::unique_ptr<pcre2_match_context, Free>, std::bit_width(kStepsOfText / kStepsMin) + 1> contexts_;
+};
+
+const Limits& limits() {
+  static const Limits all;
+  return all;
+}
 
 struct FreeMatch {
   void operator()(pcre2_match_data* data) const noexcept { pcre2_match_data_free(data); }
@@ -37,13 +76,9 @@ std::string message_of(int error) {
 }  // namespace
 
 struct Pattern::Code {
-  ~Code() {
-    pcre2_match_context_free(limits);
-    pcre2_code_free(code);
-  }
+  ~Code() { pcre2_code_free(code); }
   std::string spelling;
   pcre2_code* code{nullptr};
-  pcre2_match_context* limits{nullptr};
   std::size_t groups{0};
   // An atomic, not a channel: a count that several workers add to, read now and then.
   mutable std::atomic<std::uint64_t> gave_up{0};
@@ -66,10 +101,7 @@ std::optional<Pattern> Pattern::parse(std::string_view text, Problem* problem) {
   pcre2_pattern_info(made->code, PCRE2_INFO_CAPTURECOUNT, &groups);
   if (groups > kGroupsMax) return wrong(text.size(), "more than 100 groups");
   made->groups = groups;
-  made->limits = pcre2_match_context_create(nullptr);
-  if (made->limits == nullptr) throw std::bad_alloc();
-  pcre2_set_match_limit(made->limits, kMatchLimit);
-  pcre2_set_heap_limit(made->limits, kHeapLimitKiB);
+  limits();  // made here, where there may be no memory for them
   // Where the library or the kernel does not allow it, patterns are interpreted.
   pcre2_jit_compile(made->code, PCRE2_JIT_COMPLETE);
   return Pattern(std::move(made));
@@ -79,8 +111,8 @@ int Pattern::run(std::string_view text) const noexcept {
   pcre2_match_data* data = match_data();
   if (data == nullptr) return PCRE2_ERROR_NOMEMORY;
   const char* begin = text.data() == nullptr ? "" : text.data();
-  const int result =
-      pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(begin), text.size(), 0, 0, data, code_->limits);
+  pcre2_match_context* const limit = limits().of(text.size());
+  const int result = pcre2_match(code_->code, reinterpret_cast<PCRE2_SPTR>(begin), text.size(), 0, 0, data, limit);
   if (result < 0 && result != PCRE2_ERROR_NOMATCH) code_->gave_up.fetch_add(1, std::memory_order_relaxed);
   return result;
 }

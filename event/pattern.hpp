@@ -14,9 +14,10 @@ namespace logpipe {
 /// can. Text is UTF-8; bytes that are not match nothing but stand in nobody's way. `^` and `$` stand for the ends of
 /// the text, not of its lines, unless the pattern says `(?m)`.
 ///
-/// Limits: a pattern of 64 KiB, 100 groups, and so much work for one text that it ends within milliseconds: a pattern
-/// that would take longer (nested repetitions) gives up, which counts as no match and is told by gave_up().
-/// Threads: const after parsing, so any, several at once.
+/// Limits: a pattern of 64 KiB, 100 groups, and some 20 million steps of work for one text of up to 20 KB, which is
+/// tenths of a second at the very worst; for a longer text a thousand steps for each of its bytes. A pattern that would
+/// take more (nested repetitions) gives up, which counts as no match and is told by gave_up(). Threads: const after
+/// parsing, so any, several at once.
 class Pattern {
  public:
   static constexpr std::size_t kBytesMax = 64 * 1024;

@@ -50,6 +50,9 @@ class EventCutter::Cut {
     return text;
   }
 
+  /// A rule may work long on a line, and there are many of them in what was read at once.
+  void beat() noexcept { outbox_.heartbeat().beat(); }
+
   /// Notes that `[begin, at)` is an event.
   void end_event() {
     if (at == begin) return;
@@ -181,6 +184,7 @@ void EventCutter::take_ruled(Cut& cut, PendingEvent& pending) {
     }
     if (!line.whole) break;
     pending.continues = false;
+    cut.beat();
     const LinePart part = rule_->part_of(cut.text(line).substr(0, LineRule::kLookedAt), pending.phase);
     if (cut.at > cut.begin) {
       const bool full = pending.lines >= lines_max_ || line.end - cut.begin > bytes_max_;

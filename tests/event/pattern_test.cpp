@@ -78,6 +78,30 @@ TEST_CASE("pattern: gives up on endless work, which is no match") {
   CHECK(nested.gave_up() == 1);
 }
 
+TEST_CASE("pattern: gives up sooner on a long text, where work could begin anew at every byte") {
+  // From each beginning of a word there are thousands of ways to part it.
+  const Pattern parted = pattern("(\\w|\\w\\w)+[=:]");
+  const std::string word = std::string(20, 'a') + " ";
+  CHECK_FALSE(parted.matches(word));
+  CHECK(parted.gave_up() == 0);
+  std::string line;
+  while (line.size() < 16 * 1024) line += word;
+  CHECK_FALSE(parted.matches(line));
+  CHECK(parted.gave_up() == 1);
+}
+
+TEST_CASE("pattern: ordinary patterns need no more on a long text than on a short one") {
+  std::string line;
+  while (line.size() < 1024 * 1024) line += "2026-01-01T00:00:00Z level=info user=somebody path=/a/b/c ";
+  for (const char* text : {"status=(\\d+)", "^\\d{4}-.*level=info", "(?i)error|warn(ing)?",
+                           "user=(?<user>\\w+) code=", "\\b\\w+Exception\\b", "^(\\S+) (\\S+) (\\S+) path="}) {
+    CAPTURE(text);
+    const Pattern ordinary = pattern(text);
+    static_cast<void>(ordinary.matches(line));
+    CHECK(ordinary.gave_up() == 0);
+  }
+}
+
 TEST_CASE("pattern: several threads use one at the same time") {
   const Pattern digits = pattern("(\\d+)-(\\d+)");
   std::vector<std::thread> threads;

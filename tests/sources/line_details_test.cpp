@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "sources/event_cutter.hpp"
 #include "sources/lines.hpp"
 #include "sources/stdin.hpp"
 #include "tests/sources/support.hpp"
@@ -140,4 +141,21 @@ TEST_CASE("lines: where a sink had settled a file in the middle of a line, the r
   }
   CHECK(texts == list({"one", "se", "cond", "t", "hird", "", "last"}));
   CHECK(end == content.size());
+}
+
+TEST_CASE("lines: every line that a rule looks at is a sign of life") {
+  Surroundings surroundings;
+  auto file = std::make_shared<SourceFile>();
+  file->id = 1;
+  Outbox outbox(std::move(surroundings.channel.sender), surroundings.services(), surroundings.context);
+  LineCutter lines({}, {});
+  EventCutter events(indented_lines(), lines, {});
+  std::string content;
+  for (int i = 0; i < 100; ++i) content += "line\n more\n";
+  Block* block = outbox.room(content.size(), content.size());
+  std::memcpy(block->end(), content.data(), content.size());
+  PendingEvent pending;
+  const std::uint64_t before = surroundings.health.beats();
+  CHECK(events.take(outbox, file, 0, content.size(), pending, Follows::no_line) == content.size());
+  CHECK(surroundings.health.beats() >= before + 200);
 }
