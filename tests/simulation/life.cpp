@@ -50,6 +50,10 @@ FileSinkOptions options_of(const Shape& shape, unsigned sink) {
   options.fsync = shape.fsync;
   options.create_directories = false;
   options.max_open_files = shape.open_max;
+  if (shape.sinks_rotate) options.rotate.max_bytes = config::Bytes(1024);
+  options.compression = shape.compression;
+  if (shape.compression != Compression::none) options.compression_level = 1;
+  options.compression_wait = std::chrono::milliseconds(0);  // waiting takes the time of the real clock
   return options;
 }
 
@@ -91,7 +95,10 @@ bool Life::start() {
   options.files = &state_files_;
   options.compact_at = world_.shape.compact_at;
   auto store = CheckpointStore::open(options);
-  if (!store) return false;
+  if (!store) {
+    if (!world_.shape.disk_errs && !world_.shape.disk_fills) world_.note("it does not start: " + store.error().message);
+    return false;
+  }
   store_ = std::move(*store);
   std::vector<std::string> names;
   for (unsigned i = 0; i < world_.shape.sinks; ++i) names.push_back("s" + std::to_string(i));
@@ -138,7 +145,10 @@ void Life::commit_again_and_again() {
     committing_ = false;
     world_.commits += status ? 1 : 0;
     // The program ends then; the sink stays at its last checkpoint until it has been cut back.
-    if (store_->output_failure()) failed_ = true;
+    if (store_->output_failure()) {
+      failed_ = true;
+      if (world_.disk.failed_syncs() == 0) world_.note("checkpoints have failed, and no sync has");
+    }
     Fiber::yield();
   }
 }
@@ -269,12 +279,20 @@ void Life::feed(Output& output) {
   output.ready.erase(next);
 }
 
+/// False: it has ended, which a sink does when it is told to and otherwise only after a sync that failed.
+bool Life::goes_on(const Output& output) {
+  if (!output.fiber->done()) return true;
+  const bool may = output.status ? !output.to : world_.disk.failed_syncs() > 0;
+  if (!may)
+    world_.note("sink " + output.name + " has ended" + (output.status ? "" : ": " + output.status.error().message));
+  return output.status.has_value();
+}
+
 /// False: the sink has failed.
 bool Life::run(Output& output) {
   // It would wait for ever: everything is in one thread.
-  if (output.fiber->done() || (output.queued == 0 && output.to)) return !output.fiber->done() || output.status;
-  output.fiber->resume();
-  return !output.fiber->done() || output.status;
+  if (!output.fiber->done() && (output.queued > 0 || !output.to)) output.fiber->resume();
+  return goes_on(output);
 }
 
 bool Life::run_committer() {
@@ -359,8 +377,9 @@ bool Life::drain() {
   for (const auto& output : outputs_) output->to.reset();
   for (const auto& output : outputs_) {
     for (; turns < kTurnsMax && !output->fiber->done(); ++turns) output->fiber->resume();
-    if (!output->status) return false;
+    if (!goes_on(*output)) return false;
   }
+  file_layer_.flush();
   while (turns++ < kTurnsMax && committing_) committer_->resume();
   if (turns >= kTurnsMax) world_.note("it does not come to an end");
   LedgerSnapshot ledger;
@@ -368,7 +387,10 @@ bool Life::drain() {
   for (const auto& sink : ledger.pipelines[0].sinks) {
     if (!sink.balanced || sink.in_flight.events != 0) world_.note("the ledger is not balanced: " + ledger.to_json());
   }
-  return !failed_ && store_->commit().has_value();
+  if (failed_) return false;
+  const Status status = store_->commit();
+  if (!status && world_.disk.failed_syncs() == 0) world_.note("the last checkpoint fails: " + status.error().message);
+  return status.has_value();
 }
 
 }  // namespace logpipe::test

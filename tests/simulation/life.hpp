@@ -93,6 +93,7 @@ class Life {
   Delivery delivery_for(unsigned sink, std::uint64_t& bytes);
   void feed(Output& output);
   bool run(Output& output);
+  bool goes_on(const Output& output);
   bool run_committer();
   bool sinks_idle() const;
   bool settled(const Reading& reading);

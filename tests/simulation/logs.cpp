@@ -2,6 +2,8 @@
 
 #include <charconv>
 
+#include "delivery/compression.hpp"
+
 namespace logpipe::test {
 
 Logs::Logs(const Shape& shape, VirtualDisk& disk, Dice& dice) : shape_(shape), disk_(disk), dice_(dice) {
@@ -69,6 +71,25 @@ std::string Logs::output_of(unsigned sink, std::string_view line) const {
   return output_directory(sink) + "/" + std::to_string(number / 3 * 7 % shape_.outputs);
 }
 
+std::string Logs::lines_in(const std::string& path) const {
+  std::string content = disk_.content(path);
+  if (shape_.compression == Compression::none || content.empty()) return content;
+  std::string_view left = content;
+  DecompressingReader reader(shape_.compression, [&](char* out, std::size_t size) -> logpipe::Result<std::size_t> {
+    const std::size_t some = left.copy(out, size);
+    left.remove_prefix(some);
+    return some;
+  });
+  std::string lines;
+  char buffer[4096];
+  for (;;) {
+    const auto length = reader.read(buffer, sizeof buffer);
+    if (!length) return lines + "damaged: " + length.error().message;
+    if (*length == 0) return lines;
+    lines.append(buffer, *length);
+  }
+}
+
 Account Logs::check(unsigned sink, bool ordered) const {
   Account account;
   std::vector<std::vector<unsigned>> times(logs_.size());
@@ -76,7 +97,7 @@ Account Logs::check(unsigned sink, bool ordered) const {
   const std::string directory = output_directory(sink) + "/";
   for (const std::string& path : disk_.paths()) {
     if (!path.starts_with(directory)) continue;
-    const std::string content = disk_.content(path);
+    const std::string content = lines_in(path);
     // By log and stretch of it: the line that may come next.
     std::vector<std::vector<std::uint64_t>> next(logs_.size());
     std::string_view left = content;

@@ -49,6 +49,9 @@ class Logs {
   static std::string output_directory(unsigned sink) { return "/out" + std::to_string(sink); }
 
  private:
+  /// The lines that are in an output; what is no whole frame comes as it is.
+  std::string lines_in(const std::string& path) const;
+
   const Shape& shape_;
   VirtualDisk& disk_;
   Dice& dice_;

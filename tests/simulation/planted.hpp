@@ -2,6 +2,7 @@
 
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "delivery/checkpoint.hpp"
@@ -56,21 +57,41 @@ class SimulatedStateFiles final : public VirtualStateFiles {
 class SimulatedFileLayer final : public VirtualFileLayer {
  public:
   SimulatedFileLayer(VirtualDisk& disk, Turns turns, Bug bug) : VirtualFileLayer(disk), turns_(turns), bug_(bug) {}
+  ~SimulatedFileLayer() override {
+    if (late_fd_ >= 0) disk_.close(late_fd_);
+  }
 
+  /// What is planted to be written late is written at the end of a sink that ends, so that only a crash takes it.
+  void flush() {
+    if (late_fd_ < 0) return;
+    const VirtualDisk::Faults faults = std::exchange(disk_.faults, {});
+    const iovec piece{late_.data(), late_.size()};
+    disk_.append(late_fd_, &piece, 1);
+    disk_.faults = faults;
+    disk_.close(std::exchange(late_fd_, -1));
+    late_.clear();
+  }
   int open(const char* path, int flags, mode_t mode) override {
     turns_.maybe();
+    flush();
     return VirtualFileLayer::open(path, flags, mode);
   }
   ssize_t writev(int fd, const iovec* pieces, int count) override {
     turns_.maybe();
-    if (bug_ != Bug::completes_before_write) return VirtualFileLayer::writev(fd, pieces, count);
+    if (bug_ != Bug::completes_before_write) {
+      const ssize_t written = VirtualFileLayer::writev(fd, pieces, count);
+      if (bug_ == Bug::gives_up && written < 0 && (errno == ENOSPC || errno == EDQUOT)) errno = EACCES;
+      return written;
+    }
     flush();
     for (int i = 0; i < count; ++i) late_.append(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len);
-    late_fd_ = fd;
+    late_for_ = fd;
+    late_fd_ = disk_.duplicate(fd);
     return static_cast<ssize_t>(late_.size());
   }
   int truncate(int fd, off_t length) override {
     turns_.maybe();
+    flush();
     return VirtualFileLayer::truncate(fd, length);
   }
   int sync_data(int fd) override {
@@ -84,7 +105,7 @@ class SimulatedFileLayer final : public VirtualFileLayer {
     return VirtualFileLayer::stat(path, out);
   }
   int fstat(int fd, struct ::stat& out) override {
-    if (bug_ == Bug::completes_before_write && fd == late_fd_) {
+    if (bug_ == Bug::completes_before_write && late_fd_ >= 0 && fd == late_for_) {
       const int result = VirtualFileLayer::fstat(fd, out);
       out.st_size += static_cast<off_t>(late_.size());
       return result;
@@ -97,17 +118,11 @@ class SimulatedFileLayer final : public VirtualFileLayer {
   }
 
  private:
-  void flush() {
-    if (late_fd_ < 0) return;
-    const iovec piece{late_.data(), late_.size()};
-    static_cast<void>(VirtualFileLayer::writev(late_fd_, &piece, 1));
-    late_fd_ = -1;
-    late_.clear();
-  }
   Turns turns_;
   const Bug bug_;
   std::string late_;
-  int late_fd_{-1};
+  int late_for_{-1};  // the sink's descriptor, which it may have closed
+  int late_fd_{-1};   // the same file
 };
 
 /// A sink's progress, with the planted mistakes that belong there.

@@ -22,6 +22,8 @@ std::string_view name_of(Bug bug) {
       return "not_cut_back";
     case Bug::resumes_too_far:
       return "resumes_too_far";
+    case Bug::gives_up:
+      return "gives_up";
     case Bug::forgets_who_is_ahead:
       return "forgets_who_is_ahead";
     case Bug::lengths_too_new:
@@ -50,6 +52,8 @@ Shape Shape::of(std::uint64_t seed, Bug bug) {
   shape.lives = static_cast<unsigned>(dice.between(1, 5));
   shape.steps = static_cast<unsigned>(dice.between(20, 150));
   shape.compact_at = dice.between(200, 3000);
+  shape.sinks_rotate = dice.chance(1, 4);
+  if (dice.chance(1, 12)) shape.compression = dice.chance(1, 2) ? Compression::gzip : Compression::zstd;
   return shape;
 }
 
@@ -62,6 +66,7 @@ std::string Shape::text() const {
          " sinks of " + std::to_string(outputs) + " outputs, " + std::to_string(open_max) + " open, " +
          std::to_string(lives) + " lives" + yes(power_cuts, "power cuts") + yes(!ordered, "no order") +
          rotations[static_cast<int>(rotation)] + yes(outputs_rotate, "outputs rotated") +
+         yes(sinks_rotate, "sinks rotate") + yes(compression != Compression::none, "compressed") +
          yes(disk_fills, "disk fills") + yes(disk_errs, "disk errs");
 }
 

@@ -19,10 +19,11 @@ enum class Bug : std::uint8_t {
   journal_unsynced,        ///< the journal is never synced
   outputs_unsynced,        ///< a checkpoint counts what is not on the disk
   directory_unsynced,      ///< nor is the new output's name
-  completes_before_write,  ///< what is written gets to the file with the next write only
+  completes_before_write,  ///< what is written gets to the file with the next call only
   not_announced,           ///< the first byte goes to a file that the journal does not know
   not_cut_back,            ///< what was not committed stays in the outputs
   resumes_too_far,         ///< reading goes on one block behind the committed position
+  gives_up,                ///< a sink ends when the disk is full, instead of waiting
   forgets_who_is_ahead,    ///< a sink gets again what is read again for another one
   lengths_too_new,         ///< a checkpoint has the positions of one moment and the lengths of a later one
 };
@@ -40,7 +41,9 @@ struct Shape {
   unsigned outputs{1};  // of each sink
   unsigned open_max{1};
   Rotation rotation{Rotation::none};
-  bool outputs_rotate{false};
+  bool outputs_rotate{false};  // by somebody else
+  bool sinks_rotate{false};    // by the sink itself
+  Compression compression{Compression::none};
   bool disk_fills{false};
   bool disk_errs{false};
   unsigned lives{1};    // before the last one, in which nothing goes wrong

@@ -43,7 +43,7 @@ constexpr std::uint64_t kSeeds = 2'000;
 constexpr Bug kBugs[] = {Bug::rename_unsynced,    Bug::journal_unsynced,       Bug::outputs_unsynced,
                          Bug::directory_unsynced, Bug::completes_before_write, Bug::not_announced,
                          Bug::not_cut_back,       Bug::resumes_too_far,        Bug::forgets_who_is_ahead,
-                         Bug::lengths_too_new};
+                         Bug::gives_up,           Bug::lengths_too_new};
 
 }  // namespace
 

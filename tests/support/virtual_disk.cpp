@@ -117,6 +117,7 @@ VirtualDisk::~VirtualDisk() = default;
 
 void VirtualDisk::revive() {
   dead_ = false;
+  failed_syncs_ = 0;
   steps_left_ = kNever;
   open_.clear();
 }
@@ -238,6 +239,7 @@ int VirtualDisk::sync(int fd) {
     inode.settle();
     return 0;
   }
+  ++failed_syncs_;
   // The pages count as clean now, whatever became of them.
   std::erase_if(inode.pending, [&](const Change& change) { return !change.cut && dice_.chance(1, 2); });
   return -EIO;
@@ -259,7 +261,10 @@ int VirtualDisk::remove(const std::string& path) {
 
 int VirtualDisk::sync_directory(const std::string& path) {
   if (last_step()) die();
-  if (dice_.chance(faults.sync_errors, 1000)) return -EIO;
+  if (dice_.chance(faults.sync_errors, 1000)) {
+    ++failed_syncs_;
+    return -EIO;
+  }
   settle_names(path, pending_names_[path].size());
   return 0;
 }
@@ -511,6 +516,17 @@ int VirtualFileLayer::stat(const char* path, struct ::stat& out) {
 }
 int VirtualFileLayer::fstat(int fd, struct ::stat& out) {
   return with_errno(disk_.fstat(fd, out));
+}
+int VirtualFileLayer::rename(const char* from, const char* to) {
+  if (disk_.exists(to)) return with_errno(-EEXIST);
+  return with_errno(disk_.rename(from, to));
+}
+int VirtualFileLayer::remove(const char* path) {
+  return with_errno(disk_.remove(path));
+}
+std::chrono::system_clock::time_point VirtualFileLayer::wall_now() {
+  return std::chrono::system_clock::time_point(
+      std::chrono::duration_cast<std::chrono::system_clock::duration>(disk_.now().time_since_epoch()));
 }
 bool VirtualFileLayer::wait(std::chrono::milliseconds duration, const std::stop_token& stop) {
   disk_.wait(duration);

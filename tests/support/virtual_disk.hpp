@@ -104,6 +104,10 @@ class VirtualDisk {
   std::vector<FileLayer::Entry> list(const std::string& directory);
   bool exists(const std::string& path) const { return names_.contains(path); }
   bool is_file(int fd) const noexcept;  ///< false: a directory
+  /// dup(2).
+  int duplicate(int fd) { return make_descriptor({open_.at(static_cast<std::size_t>(fd))}); }
+  /// How many syncs have failed since the process began.
+  std::uint64_t failed_syncs() const noexcept { return failed_syncs_; }
   std::chrono::steady_clock::time_point now() const noexcept { return now_; }
   void wait(std::chrono::milliseconds duration);
 
@@ -158,6 +162,7 @@ class VirtualDisk {
   std::vector<Opened> open_;                                      // by descriptor
   std::uint64_t steps_left_{std::numeric_limits<std::uint64_t>::max()};
   bool dead_{false};
+  std::uint64_t failed_syncs_{0};
   std::chrono::steady_clock::time_point now_{std::chrono::hours(1)};
 };
 
@@ -192,7 +197,10 @@ class VirtualFileLayer : public FileLayer {
   int stat(const char* path, struct ::stat& out) override;
   int fstat(int fd, struct ::stat& out) override;
   std::vector<Entry> list(const char* directory) override { return disk_.list(directory); }
+  int rename(const char* from, const char* to) override;
+  int remove(const char* path) override;
   std::chrono::steady_clock::time_point now() override { return disk_.now(); }
+  std::chrono::system_clock::time_point wall_now() override;
   bool wait(std::chrono::milliseconds duration, const std::stop_token& stop) override;
 
  protected:
