@@ -243,7 +243,10 @@ bool Reading::finish_event(TailedFile& file) {
 /// The same with an unfinished last line.
 bool Reading::finish(TailedFile& file) {
   Tail::Turn turn = Tail::Turn::more;
-  while (turn == Tail::Turn::more) turn = file.tail.finish(outbox_);
+  while (turn == Tail::Turn::more) {
+    turn = file.tail.finish(outbox_);
+    if (turn == Tail::Turn::more && ctx_.intake.done()) return false;
+  }
   return settle_finish(file, turn);
 }
 

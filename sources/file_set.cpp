@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <limits>
 #include <tuple>
 #include <unordered_set>
 #include <utility>
@@ -46,15 +44,6 @@ std::int64_t birth_of(int fd) {
   struct statx info {};
   if (statx(fd, "", AT_EMPTY_PATH, STATX_BTIME, &info) != 0 || (info.stx_mask & STATX_BTIME) == 0) return 0;
   return info.stx_btime.tv_sec * 1'000'000'000 + info.stx_btime.tv_nsec;
-}
-
-/// The path without symbolic links, or nothing when it is the path itself.
-std::string target_of(const std::string& path) {
-  struct Free {
-    void operator()(char* text) const noexcept { std::free(text); }
-  };
-  const std::unique_ptr<char, Free> real(realpath(path.c_str(), nullptr));
-  return real && path != real.get() ? real.get() : std::string();
 }
 
 /// Changes that other machines make there are not reported by inotify.
@@ -181,6 +170,7 @@ void FileSet::walk() {
     const auto origin = origins_.find(found.path);
     open_file(found.path, origin == origins_.end() ? found.path : origin->second, true);
   }
+  if (starting_) chain_generations();
   watcher_.end_walk();
   starting_ = false;
 
@@ -368,44 +358,6 @@ void FileSet::remove_name(const std::string& path) {
   make_ready(file);  // a last look, at least
 }
 
-/// When a file left the path it was written under; the one that has it still is the youngest.
-std::uint64_t FileSet::age_rank(const TailedFile& file) const {
-  if (file.names.contains(file.origin)) return std::numeric_limits<std::uint64_t>::max();
-  for (const auto* names : {&file.aliases, &file.names}) {
-    for (const std::string& name : *names) {
-      if (const auto moved = rotated_.find(name); moved != rotated_.end()) return moved->second.left;
-    }
-  }
-  return 0;
-}
-
-/// Files that held one path after another are read one after another, though several may have been renamed before they
-/// were opened.
-void FileSet::order(const std::string& origin) {
-  const auto family = by_origin_.find(origin);
-  if (family == by_origin_.end() || family->second.size() < 2) return;
-  TailedFile* previous = nullptr;
-  std::vector<TailedFile*> waiting;
-  for (TailedFile* file : family->second) {
-    if (file->begun) {
-      previous = file;
-    } else {
-      waiting.push_back(file);
-    }
-  }
-  std::sort(waiting.begin(), waiting.end(), [this](const TailedFile* a, const TailedFile* b) {
-    if (a->recovered || b->recovered)
-      return std::pair(!a->recovered, a->sequence) < std::pair(!b->recovered, b->sequence);
-    return std::make_tuple(age_rank(*a), a->born_ns, a->sequence) <
-           std::make_tuple(age_rank(*b), b->born_ns, b->sequence);
-  });
-  for (TailedFile* file : waiting) {
-    if (previous != nullptr) make_ready(*previous);
-    file->predecessor = previous;
-    previous = file;
-  }
-}
-
 bool FileSet::matches(const std::string& path) const {
   const bool included =
       std::any_of(include_.begin(), include_.end(), [&](const Glob& glob) { return glob.matches(path); });
@@ -576,7 +528,7 @@ void FileSet::release(TailedFile& file, Release how) {
   std::erase(ready_, &file);
   const auto origin = by_origin_.find(file.origin);
   std::erase(origin->second, &file);
-  for (TailedFile* other : origin->second) {
+  for (const auto& other : files_) {
     if (other->predecessor == &file) other->predecessor = nullptr;
   }
   if (origin->second.empty()) by_origin_.erase(origin);

@@ -130,6 +130,7 @@ class FileSet {
   void add_name(TailedFile& file, const std::string& path, bool matching);
   void remove_name(const std::string& path);
   void order(const std::string& origin);
+  void chain_generations();
   std::uint64_t age_rank(const TailedFile& file) const;
   bool matches(const std::string& path) const;
   std::uint64_t first_offset(int fd);

@@ -45,7 +45,7 @@ void FileSet::recover(const std::unordered_set<std::string>& found) {
   if (recovery.vanished() > 0) {
     log::debug(component_, "files of an earlier run are gone", {{"files", recovery.vanished()}});
   }
-  const std::size_t room = open_max() / 2;
+  const std::size_t room = std::max<std::size_t>(open_max() / 2, 1);
   if (missing.size() > room) {
     log::warn(component_, "too many rotated files to be finished at once; the oldest are left for the next start",
               {{"files", missing.size()}, {"limit", room}});
@@ -102,11 +102,14 @@ bool FileSet::salvage(TailedFile& file) {
   std::optional<RememberedFile> known = services_.checkpoints->known(file.tail.file());
   std::optional<Whereabouts> copy;
   if (known) {
-    known->path = file.origin;
     known->positions = {{position, witness_of({left.before.data(), left.before_bytes})}};
-    copy = Siblings(file.origin.substr(0, file.origin.rfind('/'))).find_copy(*known, [this](const FileKey& key) {
-      return by_key_.contains(key);
-    });
+    const auto taken = [this](const FileKey& key) { return by_key_.contains(key); };
+    // What a link leads to is copied where it lies.
+    for (const std::string& path : {file.origin, target_of(file.origin)}) {
+      if (copy || path.empty()) continue;
+      known->path = path;
+      copy = Siblings(path.substr(0, path.rfind('/'))).find_copy(*known, taken);
+    }
   }
   if (copy) lost -= std::min(lost, copy->size - position);
   if (lost > 0) {

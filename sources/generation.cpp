@@ -16,4 +16,15 @@ std::uint64_t generation_of(std::string_view path) noexcept {
   return digits.size() <= kCountDigitsMax ? number : std::numeric_limits<std::uint64_t>::max() - number;
 }
 
+std::string_view log_of_generation(std::string_view path) noexcept {
+  if (generation_of(path) == 0) return {};
+  return path.substr(0, path.find_last_not_of("0123456789"));
+}
+
+bool is_younger_generation(std::uint64_t a, std::uint64_t b) noexcept {
+  // Numbers count up from 1 and dates down from the top.
+  constexpr std::uint64_t kDates = std::uint64_t{1} << 32;
+  return a < b && (a < kDates) == (b < kDates);
+}
+
 }  // namespace logpipe

@@ -15,8 +15,13 @@ constexpr std::size_t kStepBytes = 64 * 1024;
 
 }  // namespace
 
-InflatedFile::InflatedFile(Descriptor file, Compression kind, std::string path, std::size_t window)
-    : file_(std::move(file)), kind_(kind), path_(std::move(path)), window_bytes_(std::max(window, kStepBytes)) {}
+InflatedFile::InflatedFile(Descriptor file, Compression kind, std::string path, std::function<bool()> go_on,
+                           std::size_t window)
+    : file_(std::move(file)),
+      kind_(kind),
+      path_(std::move(path)),
+      go_on_(std::move(go_on)),
+      window_bytes_(std::max(window, kStepBytes)) {}
 
 bool InflatedFile::rewind() {
   window_.clear();
@@ -24,6 +29,7 @@ bool InflatedFile::rewind() {
   at_end_ = false;
   if (lseek(file_.get(), 0, SEEK_SET) != 0) {
     error_ = Error::from_errno(errno, "read " + path_).message;
+    errno = EIO;
     return false;
   }
   reader_.emplace(DecompressingReader::of_fd(kind_, file_.get(), path_));
@@ -31,6 +37,11 @@ bool InflatedFile::rewind() {
 }
 
 bool InflatedFile::advance() {
+  if (go_on_ && !go_on_()) {
+    error_ = "read " + path_ + ": stopped";
+    errno = EINTR;
+    return false;
+  }
   // Now and then, so that few bytes are moved for each that is read.
   if (window_.size() >= 2 * window_bytes_) window_.erase(0, window_.size() - window_bytes_);
   const std::size_t before = window_.size();
@@ -40,6 +51,7 @@ bool InflatedFile::advance() {
   if (!read) {
     error_ = "read " + path_ + ": " + read.error().message;
     reader_.reset();
+    errno = EIO;
     return false;
   }
   window_end_ += *read;
@@ -50,16 +62,10 @@ bool InflatedFile::advance() {
 ssize_t InflatedFile::read_at(char* to, std::size_t bytes, std::uint64_t offset) {
   if (bytes == 0) return 0;
   if (!reader_ || offset < window_end_ - window_.size()) {
-    if (!rewind()) {
-      errno = EIO;
-      return -1;
-    }
+    if (!rewind()) return -1;
   }
   while (window_end_ <= offset && !at_end_) {
-    if (!advance()) {
-      errno = EIO;
-      return -1;
-    }
+    if (!advance()) return -1;
   }
   if (window_end_ <= offset) return 0;
   const std::size_t length = std::min<std::uint64_t>(bytes, window_end_ - offset);

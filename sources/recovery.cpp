@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "sources/generation.hpp"
+
 namespace logpipe {
 
 namespace {
@@ -20,7 +22,7 @@ std::string directory_of(const std::string& path) {
 
 Recovery::Recovery(std::vector<RememberedFile> remembered, const std::unordered_set<std::string>& found,
                    std::function<bool()> go_on)
-    : remembered_(std::move(remembered)), go_on_(std::move(go_on)) {
+    : remembered_(std::move(remembered)), go_on_(std::move(go_on)), found_(found) {
   if (!remembered_.empty()) compare(found);
 }
 
@@ -55,6 +57,7 @@ void Recovery::compare(const std::unordered_set<std::string>& found) {
     accounted_.insert(key);
     const std::vector<std::string>& names = there->second;
     known_paths_.insert(names.begin(), names.end());
+    for (const std::string& name : names) note_generation(file.path, name);
     if (std::find(names.begin(), names.end(), file.path) != names.end() || !found.contains(file.path)) continue;
     for (const std::string& name : names) origins_[name] = file.path;
     successors_.insert(file.path);
@@ -69,14 +72,47 @@ std::vector<Recovered> Recovery::search() {
     if (!go_on_()) break;
     follow(*file, recovered);
   }
+  adopt_generations();
   return recovered;
 }
 
+void Recovery::note_generation(const std::string& path, const std::string& at) {
+  const std::uint64_t generation = generation_in(path, at);
+  if (generation == 0) return;
+  std::uint64_t& youngest = generations_.try_emplace(path, generation).first->second;
+  if (is_younger_generation(generation, youngest)) youngest = generation;
+}
+
+/// Files that the patterns find at younger generations than that of the youngest known file were written after it.
+void Recovery::adopt_generations() {
+  for (const std::string& path : found_) {
+    if (known_paths_.contains(path)) continue;
+    const std::string log(log_of_generation(path));
+    const auto known = generations_.find(log);
+    if (known == generations_.end() || known_paths_.contains(log)) continue;
+    if (!is_younger_generation(generation_of(path), known->second)) continue;
+    origins_[path] = log;
+    successors_.insert(path);
+  }
+}
+
+Siblings& Recovery::siblings_of(const std::string& path) {
+  const std::string directory = directory_of(path);
+  return directories_.try_emplace(directory, directory).first->second;
+}
+
 void Recovery::follow(const RememberedFile& file, std::vector<Recovered>& recovered) {
-  const std::string directory = directory_of(file.path);
-  Siblings& siblings = directories_.try_emplace(directory, directory).first->second;
   const auto taken = [this](const FileKey& key) { return accounted_.contains(key) || at_log_paths_.contains(key); };
-  std::optional<Whereabouts> where = siblings.find(file, taken, go_on_);
+  std::string log = file.path;
+  std::optional<Whereabouts> where = siblings_of(log).find(file, taken, go_on_);
+  if (!where && go_on_()) {
+    // What a link leads to is rotated where it lies.
+    if (std::string target = target_of(file.path); !target.empty()) {
+      RememberedFile there = file;
+      there.path = log = std::move(target);
+      where = siblings_of(log).find(there, taken, go_on_);
+    }
+  }
   if (!where) {
     ++vanished_;
     return;
@@ -86,13 +122,14 @@ void Recovery::follow(const RememberedFile& file, std::vector<Recovered>& recove
                         std::all_of(file.positions.begin(), file.positions.end(),
                                     [&](const KnownPosition& position) { return position.offset == where->size; });
   const std::string place = where->path;
+  note_generation(log, place);
   // Of earlier generations that are read nobody writes to any more.
   if (youngest || !all_read || where->how == Whereabouts::How::compressed) {
     recovered.push_back({file.path, file.id, std::move(*where), all_read});
   }
   if (!youngest || known_paths_.contains(file.path)) return;
   const auto being_read = [&](const FileKey& key) { return taken(key) || found_keys_.contains(key); };
-  for (Whereabouts& generation : siblings.younger_than(file.path, place, being_read)) {
+  for (Whereabouts& generation : siblings_of(log).younger_than(log, place, being_read, go_on_)) {
     recovered.push_back({file.path, std::nullopt, std::move(generation)});
   }
 }

@@ -36,7 +36,8 @@ class Recovery {
   /// Those to be read on, and generations that came and went since, each path's in their order.
   std::vector<Recovered> search();
 
-  /// Files that lie at another path that the patterns match: where they were written.
+  /// Files that lie at another path that the patterns match: where they were written. After search() also generations
+  /// that came and went since.
   const std::unordered_map<std::string, std::string>& origins() const noexcept { return origins_; }
   /// Paths whose file is not the one that it was.
   const std::set<std::string>& successors() const noexcept { return successors_; }
@@ -46,6 +47,9 @@ class Recovery {
  private:
   void compare(const std::unordered_set<std::string>& found);
   void follow(const RememberedFile& file, std::vector<Recovered>& recovered);
+  Siblings& siblings_of(const std::string& path);
+  void note_generation(const std::string& path, const std::string& at);
+  void adopt_generations();
 
   const std::vector<RememberedFile> remembered_;
   const std::function<bool()> go_on_;
@@ -55,6 +59,8 @@ class Recovery {
   std::set<FileKey> accounted_;
   std::set<FileKey> at_log_paths_;  // what is now at the path of a remembered file
   std::set<FileKey> found_keys_;
+  std::unordered_set<std::string> found_;
+  std::map<std::string, std::uint64_t> generations_;  // by path, of the youngest known file of it
   std::map<std::string, Siblings> directories_;
   std::unordered_map<std::string, std::string> origins_;
   std::set<std::string> successors_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <utility>
 
 #include <dirent.h>
@@ -100,6 +101,20 @@ std::uint64_t last_offset(const RememberedFile& file) {
 
 }  // namespace
 
+std::string target_of(const std::string& path) {
+  struct Free {
+    void operator()(char* text) const noexcept { std::free(text); }
+  };
+  const std::unique_ptr<char, Free> real(realpath(path.c_str(), nullptr));
+  return real && path != real.get() ? real.get() : std::string();
+}
+
+std::uint64_t generation_in(std::string_view log, std::string_view path) noexcept {
+  path = without_compression(path);
+  const bool continues = path.starts_with(log) && path.size() > log.size();
+  return continues && (path[log.size()] == '.' || path[log.size()] == '-') ? generation_of(path) : 0;
+}
+
 bool is_intact(int fd, const RememberedFile& file) {
   struct stat info {};
   if (fstat(fd, &info) != 0 || static_cast<std::uint64_t>(info.st_size) < last_offset(file)) return false;
@@ -188,7 +203,7 @@ std::optional<Whereabouts> Siblings::find(const RememberedFile& file, const Take
     if (taken(candidate.key) || used_.contains(candidate.key)) continue;
     Descriptor open = open_to_read(candidate.path);
     if (!open) continue;
-    auto inflated = std::make_unique<InflatedFile>(std::move(open), candidate.compression, candidate.path);
+    auto inflated = std::make_unique<InflatedFile>(std::move(open), candidate.compression, candidate.path, go_on);
     const bool one_place = file.positions.size() == 1 && last_offset(file) > 0;
     if (one_place && candidate.compression == Compression::gzip &&
         is_gzip_of_length(inflated->fd(), candidate.size, last_offset(file)) && has_head_of(*inflated, file)) {
@@ -198,10 +213,11 @@ std::optional<Whereabouts> Siblings::find(const RememberedFile& file, const Take
                          std::move(inflated)};
     }
     const Content content = [&](char* to, std::size_t bytes, std::uint64_t offset) {
-      return go_on() ? inflated->read_at(to, bytes, offset) : -1;
+      return inflated->read_at(to, bytes, offset);
     };
     if (!is_copy(content, file)) continue;
     const std::optional<std::uint64_t> size = inflated->measure();
+    if (!size && !go_on()) return std::nullopt;
     if (!size) {
       log::warn("sources", "a compressed log cannot be read to its end, left alone",
                 {{"path", candidate.path}, {"error", inflated->error()}});
@@ -215,23 +231,17 @@ std::optional<Whereabouts> Siblings::find(const RememberedFile& file, const Take
   return std::nullopt;
 }
 
-std::vector<Whereabouts> Siblings::younger_than(const std::string& path, const std::string& found, const Taken& taken) {
+std::vector<Whereabouts> Siblings::younger_than(const std::string& path, const std::string& found, const Taken& taken,
+                                                const std::function<bool()>& go_on) {
   // Only names that continue the log's own by a number or a date: app.log.1, app.log-20260101.gz.
-  const auto generation = [&](std::string_view name) -> std::uint64_t {
-    name = without_compression(name);
-    return name.starts_with(path) && name.size() > path.size() && (name[path.size()] == '.' || name[path.size()] == '-')
-               ? generation_of(name)
-               : 0;
-  };
+  const auto generation = [&](std::string_view name) { return generation_in(path, name); };
   const std::uint64_t oldest = generation(found);
   std::vector<Whereabouts> younger;
   if (oldest == 0) return younger;
-  // Numbers count up from 1 and dates down from the top; the two do not compare.
-  constexpr std::uint64_t kDates = std::uint64_t{1} << 32;
   std::vector<std::pair<std::uint64_t, Candidate>> generations;
   for (Candidate& candidate : candidates(path)) {
     const std::uint64_t number = generation(candidate.path);
-    if (number == 0 || number >= oldest || (number < kDates) != (oldest < kDates)) continue;
+    if (number == 0 || !is_younger_generation(number, oldest)) continue;
     generations.emplace_back(number, std::move(candidate));
   }
   // The oldest first; of a generation that is being compressed the file itself.
@@ -240,6 +250,7 @@ std::vector<Whereabouts> Siblings::younger_than(const std::string& path, const s
   });
   std::uint64_t last = 0;
   for (auto& [number, candidate] : generations) {
+    if (!go_on()) break;
     if (number == last) continue;
     last = number;
     if (taken(candidate.key) || !used_.insert(candidate.key).second) continue;
@@ -250,11 +261,11 @@ std::vector<Whereabouts> Siblings::younger_than(const std::string& path, const s
           {Whereabouts::How::renamed, candidate.path, candidate.key, candidate.size, std::move(open), nullptr});
       continue;
     }
-    auto inflated = std::make_unique<InflatedFile>(std::move(open), candidate.compression, candidate.path);
+    auto inflated = std::make_unique<InflatedFile>(std::move(open), candidate.compression, candidate.path, go_on);
     if (const std::optional<std::uint64_t> size = inflated->measure()) {
       inflated->settle();
       younger.push_back({Whereabouts::How::compressed, candidate.path, candidate.key, *size, {}, std::move(inflated)});
-    } else {
+    } else if (go_on()) {
       log::warn("sources", "a compressed log cannot be read to its end, left alone",
                 {{"path", candidate.path}, {"error", inflated->error()}});
     }

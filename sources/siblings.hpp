@@ -59,7 +59,8 @@ class Siblings {
   /// Only copies that are not compressed: what a log was copied to before it was truncated.
   std::optional<Whereabouts> find_copy(const RememberedFile& file, const Taken& taken);
   /// The generations of the log `path` that were rotated after the one at `found`, the oldest first.
-  std::vector<Whereabouts> younger_than(const std::string& path, const std::string& found, const Taken& taken);
+  std::vector<Whereabouts> younger_than(const std::string& path, const std::string& found, const Taken& taken,
+                                        const std::function<bool()>& go_on);
 
  private:
   struct Name {
@@ -82,6 +83,12 @@ class Siblings {
   std::set<FileKey> used_;
   bool readable_{false};
 };
+
+/// The path without symbolic links, or nothing when it is the path itself or leads nowhere.
+std::string target_of(const std::string& path);
+
+/// Which generation of `log` a file is by its path, compressed or not: app.log.1, app.log-20260101.gz; 0: none.
+std::uint64_t generation_in(std::string_view log, std::string_view path) noexcept;
 
 /// Whether an open file is the remembered one and has not become shorter than, or other before, any of its positions.
 bool is_intact(int fd, const RememberedFile& file);

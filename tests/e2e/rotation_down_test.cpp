@@ -149,6 +149,70 @@ TEST_CASE("rotated while down: generations that came and went are read too, in t
   }
 }
 
+TEST_CASE("rotated while down: generations that the patterns match and nobody saw follow the known file") {
+  for (const char* read_from : {"beginning", "end"}) {
+    CAPTURE(read_from);
+    Down down("app.log*");
+    std::string config = read_file(down.config);
+    config.replace(config.find("type: file,"), 11, std::string("type: file, read_from: ") + read_from + ",");
+    write_file(down.config, config);
+    write_file(down.log, "");
+    down.read();
+    for (int rotation = 0; rotation < 3; ++rotation) {
+      // Longer than a turn, so that files that take turns would be seen to.
+      down.write(20'000);
+      for (int n = 3; n > 0; --n) {
+        const fs::path from = down.dir / ("app.log." + std::to_string(n));
+        if (fs::exists(from)) rename_to(from, down.dir / ("app.log." + std::to_string(n + 1)));
+      }
+      rename_to(down.log, down.dir / "app.log.1");
+    }
+    down.write(20'000);
+    down.read();
+    down.check_exact();
+  }
+}
+
+TEST_CASE("rotated while down: generations that are there at the first start are read one after another") {
+  Down down("app.log*");
+  for (int n = 3; n > 0; --n) {
+    down.write(20'000);
+    rename_to(down.log, down.dir / ("app.log." + std::to_string(n)));
+  }
+  down.write(20'000);
+  down.read();
+  down.check_exact();
+}
+
+TEST_CASE("rotated while down: what a link leads to is found where it was rotated to") {
+  Down down("link.log");
+  fs::create_directory(down.dir / "pods");
+  const fs::path real = down.dir / "pods" / "0.log";
+  write_file(real, "");
+  fs::create_symlink(real, down.dir / "link.log");
+  const auto write = [&](int count) {
+    std::string text;
+    for (int i = 0; i < count; ++i) {
+      down.lines.push_back(numbered_line(1, down.lines.size()));
+      text += down.lines.back();
+    }
+    append_file(real, text);
+  };
+  write(500);
+  down.read();
+  write(300);
+  rename_to(real, real.string() + ".2");
+  SUBCASE("as it is") {}
+  SUBCASE("compressed") {
+    compress(real.string() + ".2", Compression::gzip);
+  }
+  write(200);
+  rename_to(real, real.string() + ".1");
+  write(100);
+  down.read();
+  down.check_exact();
+}
+
 TEST_CASE("rotated while down: generations with dates, plain and compressed") {
   Down down;
   down.write(500);

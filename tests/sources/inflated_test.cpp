@@ -43,7 +43,7 @@ TEST_CASE("inflated file: any piece of the content can be read, forwards, within
       TempDir directory;
       const std::string path = directory / "log";
       append(path, compressed(text, kind, frame));
-      InflatedFile file(open_file(path), kind, path, 100'000);
+      InflatedFile file(open_file(path), kind, path, nullptr, 100'000);
       CHECK(file.measure() == text.size());
       for (int i = 0; i < 60; ++i) {
         const std::size_t offset = random() % (text.size() + 10);
@@ -69,10 +69,26 @@ TEST_CASE("inflated file: one that is cut or no such file is an error that says 
   const std::string path = directory / "log";
   const std::string whole = compressed(numbers(300'000), Compression::gzip, 300'000);
   append(path, whole.substr(0, whole.size() / 2));
-  InflatedFile file(open_file(path), Compression::gzip, path);
+  InflatedFile file(open_file(path), Compression::gzip, path, nullptr);
   CHECK_FALSE(file.measure());
   CHECK(file.error().find(path) != std::string::npos);
   char byte = 0;
   CHECK(file.read_at(&byte, 1, 0) == 1);
   CHECK(file.read_at(&byte, 1, 299'999) == -1);
+}
+
+TEST_CASE("inflated file: reading stops when it is told to, and goes on later") {
+  TempDir directory;
+  const std::string path = directory / "log";
+  append(path, compressed(numbers(700'000), Compression::zstd, 100'000));
+  int left = 3;
+  InflatedFile file(open_file(path), Compression::zstd, path, [&] { return left-- > 0; });
+  CHECK_FALSE(file.measure());
+  left = 0;
+  char byte = 0;
+  errno = 0;
+  CHECK(file.read_at(&byte, 1, 699'999) == -1);
+  CHECK(errno == EINTR);
+  left = 1000;
+  CHECK(file.measure() == 700'000);
 }

@@ -1,0 +1,100 @@
+// Which file is read before which; the rest of FileSet is in file_set.cpp.
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include "sources/file_set.hpp"
+#include "sources/generation.hpp"
+
+namespace logpipe {
+
+namespace {
+
+std::uint64_t generation_among_names(const TailedFile& file) {
+  std::uint64_t oldest = 0;
+  for (const auto* names : {&file.names, &file.aliases}) {
+    for (const std::string& name : *names) oldest = std::max(oldest, generation_in(file.origin, name));
+  }
+  return oldest;
+}
+
+/// Whether `file` is read before `other`, or is it.
+bool waits_for(const TailedFile* other, const TailedFile& file) {
+  while (other != nullptr && other != &file) other = other->predecessor;
+  return other != nullptr;
+}
+
+}  // namespace
+
+/// When a file left the path it was written under; the one that has it still is the youngest.
+std::uint64_t FileSet::age_rank(const TailedFile& file) const {
+  if (file.names.contains(file.origin)) return std::numeric_limits<std::uint64_t>::max();
+  for (const auto* names : {&file.aliases, &file.names}) {
+    for (const std::string& name : *names) {
+      if (const auto moved = rotated_.find(name); moved != rotated_.end()) return moved->second.left;
+    }
+  }
+  return 0;
+}
+
+/// Files that held one path after another are read one after another, though several may have been renamed before they
+/// were opened.
+void FileSet::order(const std::string& origin) {
+  const auto family = by_origin_.find(origin);
+  if (family == by_origin_.end() || family->second.size() < 2) return;
+  TailedFile* previous = nullptr;
+  std::vector<TailedFile*> waiting;
+  for (TailedFile* file : family->second) {
+    if (file->begun) {
+      previous = file;
+    } else {
+      waiting.push_back(file);
+    }
+  }
+  std::sort(waiting.begin(), waiting.end(), [this](const TailedFile* a, const TailedFile* b) {
+    if (a->recovered || b->recovered)
+      return std::pair(!a->recovered, a->sequence) < std::pair(!b->recovered, b->sequence);
+    // The larger the number, the older the generation.
+    return std::tuple(age_rank(*a), generation_among_names(*b), a->born_ns, a->sequence) <
+           std::tuple(age_rank(*b), generation_among_names(*a), b->born_ns, b->sequence);
+  });
+  for (TailedFile* file : waiting) {
+    if (previous != nullptr) {
+      make_ready(*previous);
+      file->predecessor = waits_for(previous, *file) ? nullptr : previous;
+    } else if (file->predecessor != nullptr && file->predecessor->origin == origin) {
+      file->predecessor = nullptr;
+    }
+    previous = file;
+  }
+}
+
+/// At the start: generations of one log are read one after another too where nothing is known of any of them.
+void FileSet::chain_generations() {
+  std::map<std::string, std::map<std::uint64_t, TailedFile*>> logs;
+  for (const auto& [name, file] : by_name_) {
+    if (!file->names.contains(name)) continue;
+    const std::uint64_t generation = generation_of(name);
+    logs[generation == 0 ? name : std::string(log_of_generation(name))].emplace(generation, file);
+  }
+  for (const auto& [log, generations] : logs) {
+    // Without the log itself these may be names of different ones.
+    const bool of_one_log = std::any_of(generations.begin(), generations.end(), [&log = log](const auto& generation) {
+      return generation.first == 0 || generation.second->origin == log;
+    });
+    if (!of_one_log) continue;
+    TailedFile* previous = nullptr;
+    for (auto generation = generations.rbegin(); generation != generations.rend(); ++generation) {
+      TailedFile& file = *generation->second;
+      if (previous != nullptr && !file.begun && file.predecessor == nullptr && !waits_for(previous, file)) {
+        file.predecessor = previous;
+      }
+      previous = &file;
+    }
+  }
+}
+
+}  // namespace logpipe
