@@ -46,9 +46,20 @@ TEST_CASE("file set: the start takes files of the same time from the oldest gene
   const SourceServices services = surroundings.services();
   LineCutter lines{LineLimit{}, Counter()};
   TailTools tools{lines, system_read()};
-  FileSet files{options, services, tools, FileSourceSystem{}};
+  FileSet files{options, services, tools, FileSourceSystem{}, [] { return true; }};
   files.walk();
   std::vector<std::string> order;
   for (const TailedFile* file : files.ready()) order.push_back(file->origin.substr(directory.path().size() + 1));
   CHECK(order == list({"b.log", "b.log.1", "a.log.10", "a.log.9", "a.log.1", "a.log"}));
+}
+
+TEST_CASE("generation: a name says of which log it is one, and numbers are not compared with dates") {
+  CHECK(log_of_generation("/var/log/app.log.12") == "/var/log/app.log");
+  CHECK(log_of_generation("app.log-20240131") == "app.log");
+  CHECK(log_of_generation("app.log").empty());
+  CHECK(is_younger_generation(1, 2));
+  CHECK_FALSE(is_younger_generation(2, 2));
+  CHECK(is_younger_generation(generation_of("a-20240131"), generation_of("a-20240130")));
+  CHECK_FALSE(is_younger_generation(1, generation_of("a-20240130")));
+  CHECK_FALSE(is_younger_generation(generation_of("a-20240130"), 1));
 }
