@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include "daemon/verify_keys.hpp"
 #include "daemon/verify_parts.hpp"
 
 namespace logpipe {
@@ -72,6 +73,12 @@ std::string side_json(const VerifyReport::Side& side) {
 Status check(const VerifyOptions& options, const verifying::FileRow& source, const verifying::FileRow& sink) {
   if (options.key.empty() && !options.per.empty()) return fail(ErrorKind::invalid, "--per needs --key");
   if (source.paths().empty()) return fail(ErrorKind::invalid, "no file matches --source " + joined(options.sources));
+  if (!options.key.empty()) {
+    if (const auto reader = verifying::NumberReader::make(options.key, options.per); !reader)
+      return fail(reader.error());
+  }
+  // Without any output there is nothing that could be equal; more likely the pattern is wrong.
+  if (sink.paths().empty()) return fail(ErrorKind::io, "no file matches --sink " + joined(options.sinks));
   for (const std::string& path : sink.paths()) {
     if (std::find(source.paths().begin(), source.paths().end(), path) != source.paths().end())
       return fail(ErrorKind::invalid, path + " is among the sources and among the sinks");
@@ -82,9 +89,7 @@ Status check(const VerifyOptions& options, const verifying::FileRow& source, con
 }  // namespace
 
 bool VerifyReport::equal(const VerifyOptions& options) const {
-  // A torn line has no number any more; so many as the sources have themselves are no sign of that.
-  return (missing == 0 || options.allow_filtered) && doubled == 0 && reordered == 0 && foreign == 0 &&
-         sink.without_key <= source.without_key;
+  return (missing == 0 || options.allow_filtered) && doubled == 0 && reordered == 0 && foreign == 0;
 }
 
 Result<VerifyReport> verify(const VerifyOptions& given) {
@@ -93,10 +98,12 @@ Result<VerifyReport> verify(const VerifyOptions& given) {
     const char* directory = std::getenv("TMPDIR");
     options.temporary = directory != nullptr && *directory != '\0' ? directory : "/tmp";
   }
-  verifying::Comparison comparison{options,
-                                   verifying::FileRow(verifying::files_of(options.sources)),
-                                   verifying::FileRow(verifying::files_of(options.sinks)),
-                                   {}};
+  auto sources = verifying::files_of(options.sources);
+  if (!sources) return fail(sources.error());
+  auto sinks = verifying::files_of(options.sinks);
+  if (!sinks) return fail(sinks.error());
+  verifying::Comparison comparison{
+      options, verifying::FileRow(std::move(*sources)), verifying::FileRow(std::move(*sinks)), {}};
   if (Status status = check(options, comparison.source, comparison.sink); !status) return fail(status.error());
   Status status = options.key.empty() ? compare_lines(comparison) : compare_numbers(comparison);
   if (!status) return fail(status.error());

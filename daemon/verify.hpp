@@ -38,7 +38,7 @@ struct VerifyReport {
     std::uint64_t files{0};
     std::uint64_t lines{0};
     std::uint64_t bytes{0};        ///< of lines, after decompression
-    std::uint64_t without_key{0};  ///< lines with no number, which are not compared
+    std::uint64_t without_key{0};  ///< lines with no number, compared as whole lines
   };
   Side source;
   Side sink;
@@ -54,8 +54,9 @@ struct VerifyReport {
   bool equal(const VerifyOptions& options) const;
 };
 
-/// Compares. ErrorKind::invalid: the options make no sense or no source file matches; io: a file cannot be read, or is
-/// damaged. Files that are being written are compared as far as they go when they are read.
+/// Compares. ErrorKind::invalid: the options make no sense or no source file matches; io: no output file matches, or a
+/// file or directory cannot be read, or is damaged. Files that are being written are compared as far as they go when
+/// they are read.
 Result<VerifyReport> verify(const VerifyOptions& options);
 
 std::string verify_text(const VerifyReport& report, const VerifyOptions& options);

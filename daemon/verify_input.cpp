@@ -28,20 +28,28 @@ class Collector : public GlobVisitor {
   void on_directory(const std::string&, DirectoryUse) override {}
   void on_match(const std::string& path) override {
     struct stat info {};
-    if (stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode)) found.insert(path);
+    if (stat(path.c_str(), &info) == 0) {
+      if (S_ISREG(info.st_mode)) found.insert(path);
+    } else if (errno != ENOENT) {
+      on_error(path, errno);
+    }
   }
-  void on_error(const std::string&, int) override {}
+  void on_error(const std::string& path, int error) override {
+    if (!first_error) first_error = Error::from_errno(error, "look at " + path);
+  }
   std::set<std::string> found;
+  std::optional<Error> first_error;
 };
 
 }  // namespace
 
-std::vector<std::string> files_of(const std::vector<std::string>& patterns) {
+Result<std::vector<std::string>> files_of(const std::vector<std::string>& patterns) {
   std::error_code error;
   const std::string directory = std::filesystem::current_path(error).string();
   Collector collector;
   for (const std::string& pattern : patterns) Glob(pattern, directory).walk(collector);
-  return {collector.found.begin(), collector.found.end()};
+  if (collector.first_error) return fail(ErrorKind::io, collector.first_error->message);
+  return std::vector<std::string>(collector.found.begin(), collector.found.end());
 }
 
 Status read_lines(const std::string& path, const TakeLines& take) {

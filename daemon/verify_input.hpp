@@ -12,8 +12,9 @@
 
 namespace logpipe::verifying {
 
-/// The regular files that match any of the patterns, each once, sorted by name.
-std::vector<std::string> files_of(const std::vector<std::string>& patterns);
+/// The regular files that match any of the patterns, each once, sorted by name. ErrorKind::io where it cannot be known
+/// which those are: a directory that cannot be read.
+Result<std::vector<std::string>> files_of(const std::vector<std::string>& patterns);
 
 /// Whole lines of a file, with their line feeds; the last line of a file may lack it. False ends the reading.
 using TakeLines = std::function<bool(std::string_view lines)>;

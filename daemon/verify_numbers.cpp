@@ -1,5 +1,6 @@
 // Lines that carry a sequence number: for each sequence the set of numbers that the sources have, and the set that the
-// sinks have, in bits. So memory is an eighth of a byte for each number, if they are dense.
+// sinks have, in bits. So memory is an eighth of a byte for each number, if they are dense. Lines without a number are
+// compared as whole lines, by their hashes, without regard to their order.
 
 #include <algorithm>
 #include <array>
@@ -12,6 +13,7 @@
 
 #include "daemon/verify_keys.hpp"
 #include "daemon/verify_parts.hpp"
+#include "delivery/fingerprint.hpp"
 
 namespace logpipe::verifying {
 
@@ -79,12 +81,25 @@ class NumberSet {
   std::uint64_t last_index_{0};
 };
 
+/// What a container takes for an element besides the element, roughly.
+constexpr std::size_t kNodeBytes = 64;
+
 struct Sequence {
   NumberSet source;
   NumberSet sink;
   std::map<std::uint64_t, std::uint64_t> more;  ///< numbers that the sources have several times: how often beyond once
   std::size_t file{0};                          ///< of the sinks, that `behind` is of
   std::uint64_t behind{0};                      ///< the number after the greatest so far in that file
+
+  std::size_t memory() const noexcept {
+    return (source.pages() + sink.pages()) * (sizeof(NumberSet::Page) + kNodeBytes) + more.size() * kNodeBytes;
+  }
+};
+
+/// A line without a number.
+struct PlainLine {
+  std::uint64_t left{0};  ///< how often the sources have it and the sinks have not
+  std::uint64_t last{0};  ///< where the sources have it last, in the row
 };
 
 class NumberComparison {
@@ -95,6 +110,7 @@ class NumberComparison {
     if (Status status = read(all_.source, &NumberComparison::take_source, all_.report.source); !status) return status;
     if (Status status = read(all_.sink, &NumberComparison::take_sink, all_.report.sink); !status) return status;
     count_missing();
+    count_missing_lines();
     return locate_missing();
   }
 
@@ -106,18 +122,25 @@ class NumberComparison {
     Status status = row.read([&](std::uint64_t line, std::string_view lines) {
       return reader_.each(lines, [&](const NumberReader::Line& one) {
         const std::uint64_t here = line++;
-        if (!one.number) {
+        if (one.number) {
+          Sequence& sequence = sequence_of(one.sequence);
+          const std::size_t before = sequence.memory();
+          (this->*take)(sequence, here, *one.number, one.text);
+          memory_ += sequence.memory() - before;
+        } else {
           ++side.without_key;
-          return true;
+          if (&row == &all_.source) {
+            take_source_line(here, one.text);
+          } else {
+            take_sink_line(here, one.text);
+          }
         }
-        Sequence& sequence = sequence_of(one.sequence);
-        const std::size_t before = sequence.source.pages() + sequence.sink.pages();
-        (this->*take)(sequence, here, *one.number, one.text);
-        pages_ += sequence.source.pages() + sequence.sink.pages() - before;
-        if (pages_ * sizeof(NumberSet::Page) <= all_.options.memory) return true;
+        if (memory_ <= all_.options.memory) return true;
         result = fail(ErrorKind::invalid,
-                      "the numbers are too far apart for --memory; is --key a sequence number? Without --key whole "
-                      "lines are compared");
+                      one.number ? "the numbers are too far apart for --memory, or too many are there several times; "
+                                   "is --key a sequence number? Without --key whole lines are compared"
+                                 : "too many lines without a number for --memory; without --key whole lines are "
+                                   "compared by way of the disk");
         return false;
       });
     });
@@ -127,7 +150,9 @@ class NumberComparison {
   Sequence& sequence_of(std::string_view name) {
     if (last_ != nullptr && name == last_name_) return *last_;
     last_name_ = name;
-    last_ = &sequences_[last_name_];
+    const auto [found, fresh] = sequences_.try_emplace(last_name_);
+    if (fresh) memory_ += sizeof(*found) + kNodeBytes + name.size();
+    last_ = &found->second;
     return *last_;
   }
 
@@ -164,6 +189,27 @@ class NumberComparison {
     }
   }
 
+  void take_source_line(std::uint64_t line, std::string_view text) {
+    const auto [found, fresh] = plain_.try_emplace(fingerprint(text));
+    if (fresh) memory_ += sizeof(*found) + kNodeBytes;
+    ++found->second.left;
+    found->second.last = line;
+  }
+
+  void take_sink_line(std::uint64_t line, std::string_view text) {
+    using What = VerifyExample::What;
+    const auto found = plain_.find(fingerprint(text));
+    if (found == plain_.end()) {
+      ++all_.report.foreign;
+      show(What::foreign, line, text);
+    } else if (found->second.left == 0) {
+      ++all_.report.doubled;
+      show(What::doubled, line, text);
+    } else {
+      --found->second.left;
+    }
+  }
+
   void show(VerifyExample::What what, std::uint64_t line, std::string_view text) {
     std::size_t& shown_so_far = shown_[static_cast<std::size_t>(what)];
     if (shown_so_far == kExamplesMax) return;
@@ -176,24 +222,36 @@ class NumberComparison {
     for (const auto& [name, sequence] : sequences_) {
       sequence.source.each_row_without(sequence.sink, [&, &label = name](std::uint64_t first, std::uint64_t last) {
         all_.report.missing += last - first + 1;
-        if (rows_.size() < kExamplesMax) rows_.push_back({label, first, last});
+        if (rows_.size() < kExamplesMax) rows_.push_back({label, first, last, std::nullopt});
       });
       for (const auto& [number, times] : sequence.more) all_.report.missing += times;
     }
   }
 
-  /// Where the first of each missing row stands in the sources.
+  void count_missing_lines() {
+    Smallest where(kExamplesMax);
+    for (const auto& [print, line] : plain_) {
+      all_.report.missing += line.left;
+      if (line.left > 0) where.add(line.last);
+    }
+    for (const std::uint64_t line : where.sorted()) {
+      if (rows_.size() < kExamplesMax) rows_.push_back({{}, 0, 0, line});
+    }
+  }
+
+  /// Where the first of each missing row stands in the sources. They may have grown since; the totals stay.
   Status locate_missing() {
     std::size_t left = rows_.size();
     if (left == 0) return {};
     std::vector<VerifyExample> found(rows_.size());
-    Status status = all_.source.read([&](std::uint64_t line, std::string_view lines) {
+    FileRow again(all_.source.paths());
+    Status status = again.read([&](std::uint64_t line, std::string_view lines) {
       return reader_.each(lines, [&](const NumberReader::Line& one) {
         const std::uint64_t here = line++;
-        for (std::size_t i = 0; one.number && i < rows_.size(); ++i) {
-          if (rows_[i].first != *one.number || rows_[i].sequence != one.sequence || found[i].line != 0) continue;
-          found[i] = {VerifyExample::What::missing, all_.source.paths()[all_.source.file_of(here)],
-                      all_.source.line_of(here), shown(one.text)};
+        for (std::size_t i = 0; i < rows_.size(); ++i) {
+          if (found[i].line != 0 || !rows_[i].begins_at(here, one)) continue;
+          found[i] = {VerifyExample::What::missing, again.paths()[again.file_of(here)], again.line_of(here),
+                      shown(one.text)};
           if (rows_[i].last != rows_[i].first) {
             found[i].text =
                 std::to_string(rows_[i].first) + " to " + std::to_string(rows_[i].last) + ": " + found[i].text;
@@ -211,6 +269,12 @@ class NumberComparison {
     std::string sequence;
     std::uint64_t first{0};
     std::uint64_t last{0};
+    std::optional<std::uint64_t> plain;  // where it is in the row of lines: it has no number
+
+    bool begins_at(std::uint64_t line, const NumberReader::Line& one) const {
+      if (plain) return *plain == line;
+      return one.number && first == *one.number && sequence == one.sequence;
+    }
   };
 
   Comparison& all_;
@@ -218,7 +282,8 @@ class NumberComparison {
   std::map<std::string, Sequence> sequences_;
   std::string last_name_;
   Sequence* last_{nullptr};
-  std::size_t pages_{0};
+  std::unordered_map<Fingerprint, PlainLine, FingerprintHash> plain_;
+  std::size_t memory_{0};  // bytes that all of these take
   std::vector<Row> rows_;
   std::array<std::size_t, 4> shown_{};
 };

@@ -85,7 +85,7 @@ class Parted {
         done += static_cast<std::size_t>(put);
       }
       part.stored += part.items.size();
-      part.items.clear();
+      std::vector<T>().swap(part.items);  // and its memory
     }
     held_ = 0;
     return {};

@@ -192,6 +192,8 @@ TEST_CASE("verify: numbers in a field of JSON, whatever became of the rest of th
   REQUIRE(of(report, What::missing).size() == 1);
   CHECK(of(report, What::missing)[0].text == "4 to 6: {\"seq\":4}");
   CHECK(of(report, What::missing)[0].line == 4);
+  CHECK(report.source.lines == 6);  // though those of the examples were looked up in it once more
+  CHECK(report.source.bytes == 60);
   CHECK(of(report, What::reordered)[0].line == 3);
   CHECK(of(report, What::doubled)[0].line == 4);
   CHECK(of(report, What::foreign)[0].line == 5);
@@ -206,7 +208,8 @@ TEST_CASE("verify: numbers found by a regular expression, one sequence for each 
   // Without `per` they are one sequence, in which the sources have each number twice.
   check_counts(place.numbered("(?:x|host)=. seq=(?<seq>\\d+)"), 0, 0, 0, 0);
   write_file(place.dir / "out", "host=b seq=1\nhost=a seq=1\nhost=a seq=2\nhost=a seq=2\n");
-  check_counts(place.numbered("seq=(\\d+)", "host=(\\w+)"), 1, 1, 0, 0);
+  // One with a number and the one without.
+  check_counts(place.numbered("seq=(\\d+)", "host=(\\w+)"), 2, 1, 0, 0);
 }
 
 TEST_CASE("verify: a line that lost its number is not equal") {
@@ -216,9 +219,54 @@ TEST_CASE("verify: a line that lost its number is not equal") {
   VerifyOptions options = place.options();
   options.key = "seq=(\\d+)";
   const VerifyReport report = place.verified(options);
-  check_counts(report, 0, 0, 0, 0);
+  check_counts(report, 0, 0, 0, 1);
   CHECK(report.sink.without_key == 1);
   CHECK_FALSE(report.equal(options));
+}
+
+TEST_CASE("verify: lines without a number are compared as they are, so that none hides another") {
+  Place place;
+  VerifyOptions options = place.options();
+  options.key = "seq=(\\d+)";
+  write_file(place.dir / "in", "a header\nseq=1\nseq=2\na footer\na footer\n");
+  write_file(place.dir / "out", "seq=1\na footer\nseq=2\na footer\na header\n");
+  CHECK(place.verified(options).equal(options));
+  write_file(place.dir / "out", "a header\nseq=1\nseq=2\na foo\na footer\n");
+  const VerifyReport torn = place.verified(options);
+  check_counts(torn, 1, 0, 0, 1);
+  CHECK(of(torn, What::missing)[0].text == "a footer");
+  CHECK(of(torn, What::missing)[0].line == 5);
+  CHECK(of(torn, What::foreign)[0].text == "a foo");
+  write_file(place.dir / "out", "seq=1\nseq=2\na footer\na footer\n");
+  check_counts(place.verified(options), 1, 0, 0, 0);
+  CHECK_FALSE(place.verified(options).equal(options));
+  options.allow_filtered = true;
+  CHECK(place.verified(options).equal(options));
+  write_file(place.dir / "out", "a header\na header\nseq=1\nseq=2\na footer\na footer\n");
+  check_counts(place.verified(options), 0, 1, 0, 0);
+  CHECK_FALSE(place.verified(options).equal(options));
+}
+
+TEST_CASE("verify: what else numbers take is part of the memory too") {
+  Place place;
+  std::string plain;
+  std::string twice;
+  std::string sequences;
+  for (int i = 0; i < 20'000; ++i) {
+    plain += "line " + std::to_string(i) + "\n";
+    twice += "h=a t=" + std::to_string(i / 2) + "\n";
+    sequences += "h=" + std::to_string(i) + " t=1\n";
+  }
+  for (const std::string& in : {plain, twice, sequences}) {
+    write_file(place.dir / "in", in);
+    write_file(place.dir / "out", in);
+    VerifyOptions options = place.options();
+    options.key = "t=(\\d+)";
+    options.per = "h=(\\w+)";
+    CHECK(place.verified(options).equal(options));
+    options.memory = 500'000;
+    CHECK(place.error(options).find("--memory") != std::string::npos);
+  }
 }
 
 TEST_CASE("verify: many numbers with planted faults are counted exactly") {
@@ -259,7 +307,9 @@ TEST_CASE("verify: options that make no sense are explained") {
   VerifyOptions options = place.options();
   CHECK(place.error(options).find("no file matches --source") != std::string::npos);
   write_file(place.dir / "in", "a\n");
-  CHECK(place.verified(options).missing == 1);  // no output file is an empty output
+  CHECK(place.error(options).find("no file matches --sink") != std::string::npos);
+  write_file(place.dir / "out", "");
+  CHECK(place.verified(options).missing == 1);
   options.per = ".host";
   CHECK(place.error(options) == "--per needs --key");
   options.key = "seq=\\d+";

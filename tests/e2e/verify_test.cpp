@@ -64,6 +64,9 @@ TEST_CASE("verify: mistakes on the command line are 64, files that cannot be rea
   write_file(dir / "app.log", "a\n");
   CHECK(verified(dir, {"--memory", "1"}).exit.status == 64);
   CHECK(verified(dir, {"--key", "(a"}).exit.status == 64);
+  const Result no_sink = verified(dir);
+  CHECK(no_sink.exit.status == 74);
+  CHECK(contains(no_sink.err, "no file matches --sink"));
   write_file(dir / "out.log.gz", std::string("\x1F\x8B\x08\x00garbage", 11));
   CHECK(verified(dir).exit.status == 74);
 }
