@@ -122,6 +122,7 @@ class FileSink final : public Sink {
   /// What is going to be written for a file.
   std::size_t bytes_of(const Gathered::File& from) const { return compressor_ ? frame_.size() : from.bytes; }
   std::size_t offer(const Gathered::File& from, std::size_t skip);
+  void reopen_untouched();
   bool pause(const std::string& why, const std::stop_token& stop);
   void resume();
 
@@ -146,8 +147,9 @@ class FileSink final : public Sink {
   std::string frame_;
   std::vector<std::string_view> frame_pieces_;
   Retry pauses_{kPauses, 0};
-  bool in_trouble_{false};  // since a pause, until something is written whole
-  std::string error_;       // of End::failed
+  bool reopen_after_{false};  // asked while a delivery was being written
+  bool in_trouble_{false};    // since a pause, until something is written whole
+  std::string error_;         // of End::failed
   Counter paused_;
   Counter errors_;
   Counter content_bytes_;
@@ -244,7 +246,6 @@ bool FileSink::is_due() const {
 
 FileSink::End FileSink::flush(const std::stop_token& stop) {
   touched_.clear();
-  if (reopen_.exchange(false, std::memory_order_relaxed)) outputs_.reopen();
   const End end = write(stop);
   if (end != End::written) {
     for (auto touched = touched_.rbegin(); touched != touched_.rend(); ++touched) {
@@ -259,6 +260,7 @@ FileSink::End FileSink::flush(const std::stop_token& stop) {
   }
   progress_.complete_together(gathered_.deliveries(), marks_);
   outputs_.delivered();
+  if (std::exchange(reopen_after_, false)) outputs_.reopen();
   gathered_.clear();
   return End::written;
 }
@@ -289,6 +291,8 @@ FileSink::End FileSink::compress(const Gathered::File& from) {
 FileSink::End FileSink::append(const Gathered::File& from, const std::stop_token& stop) {
   const OutputSet::Origin origin = from.replayable ? OutputSet::Origin::replayable : OutputSet::Origin::pipe;
   for (;;) {
+    // Also in the middle of a delivery: what is closed here has no part in it yet, for each file comes once.
+    if (reopen_.exchange(false, std::memory_order_relaxed)) reopen_untouched();
     OutputFile* file = nullptr;
     if (const OutputTrouble trouble = outputs_.get(from.path, origin, bytes_of(from), &file)) {
       errors_.add();
@@ -318,6 +322,16 @@ FileSink::End FileSink::append(const Gathered::File& from, const std::stop_token
     touched_.push_back({std::move(mark), start, file->announced});
     return End::written;
   }
+}
+
+/// A file that the delivery being written has a part in stays as it is until that is complete.
+void FileSink::reopen_untouched() {
+  outputs_.reopen([&](const OutputFile& file) {
+    return std::any_of(touched_.begin(), touched_.end(),
+                       [&](const Touched& touched) { return touched.mark.path == file.path; });
+  });
+  // Asked again, for the sake of those, when this delivery is complete.
+  if (!touched_.empty()) reopen_after_ = true;
 }
 
 /// The next pieces to write, into `pieces_`: of the frame, or of the deliveries as they are.
@@ -371,6 +385,17 @@ FileSink::End FileSink::sync(OutputFile& file, const std::stop_token& stop) {
 FileSink::End FileSink::take_back(OutputFile& file, std::uint64_t begin, const std::stop_token& stop) {
   while (const OutputTrouble trouble = outputs_.trim(file, begin)) {
     errors_.add();
+    if (!trouble.passing) {
+      error_ = trouble.message();
+      return End::failed;
+    }
+    if (!pause(trouble.message(), stop)) return End::stopped;
+  }
+  // A file that was renamed meanwhile leaves the journal and is never synced again, and the disk may hold what was cut.
+  while (file.regular && options_.fsync != Fsync::never && layer_.sync_data(file.fd()) != 0) {
+    const int code = errno;
+    errors_.add();
+    const OutputTrouble trouble{code, "sync " + file.path, is_passing(code)};
     if (!trouble.passing) {
       error_ = trouble.message();
       return End::failed;

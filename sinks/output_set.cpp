@@ -97,8 +97,9 @@ Result<int> OutputSet::find_marked(const OutputMark& mark, std::string& path) {
   const std::string directory = old.has_parent_path() ? old.parent_path().string() : ".";
   for (const FileLayer::Entry& entry : layer_.list(directory.c_str())) {
     if (entry.inode != mark.inode || entry.name == name) continue;
-    // Without a birth time the inode alone is no proof; a name that begins like the old one is what rotation makes.
-    if (mark.birth_ns == 0 && !entry.name.starts_with(name)) continue;
+    // Without a birth time the inode alone is no proof; a name that begins like the old one is what rotation makes, and
+    // our own one keeps the ending.
+    if (mark.birth_ns == 0 && !entry.name.starts_with(name) && !rotated_moment(name, entry.name)) continue;
     path = directory + "/" + entry.name;
     fd = layer_.open(path.c_str(), flags | O_NOFOLLOW, 0);
     if (fd < 0) {
@@ -307,10 +308,11 @@ OutputTrouble OutputSet::current(const std::string& path) {
   return {};
 }
 
-void OutputSet::reopen() {
+void OutputSet::reopen(const Keep& keep) {
   for (auto file = files_.begin(); file != files_.end();) {
     const std::string path = (file++)->path;
-    if (!by_path_[path]->regular || !has_moved(*by_path_[path])) continue;
+    const OutputFile& open = *by_path_[path];
+    if (!open.regular || (keep && keep(open)) || !has_moved(open)) continue;
     log::info(component_, "output was moved or removed, opening it anew", {{"path", path}});
     reopened_.add();
     close(path);

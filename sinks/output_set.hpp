@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
@@ -97,8 +98,10 @@ class OutputSet {
   /// At the end: closes everything. `retire`: all deliveries are complete, so nothing needs to be cut after a restart.
   enum class Leave : bool { keep_marks, retire };
   void close_all(Leave leave);
-  /// Closes what has been moved or removed, at a moment when no delivery is being written.
-  void reopen();
+  /// Closes what has been moved or removed. `keep` tells in which files the delivery being written has a part; they
+  /// stay. None when no delivery is being written.
+  using Keep = std::function<bool(const OutputFile&)>;
+  void reopen(const Keep& keep = {});
 
   std::size_t open_count() const noexcept { return files_.size(); }
 

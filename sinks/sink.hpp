@@ -39,7 +39,8 @@ class Sink {
   virtual Status run(Receiver<Delivery> in, const RunContext& ctx) = 0;
 
   /// Something outside has changed (logrotate's postrotate, say): what is open is opened anew before anything more is
-  /// written. Returns at once. Any thread, while the sink lives.
+  /// written, but for the delivery that is being written at this moment. Returns at once. Any thread, while the sink
+  /// lives.
   virtual void reopen() noexcept {}
 };
 

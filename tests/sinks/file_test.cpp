@@ -167,6 +167,23 @@ TEST_CASE("file sink: an output that was renamed since is cut back under its new
   }
 }
 
+TEST_CASE(
+    "file sink: without birth times a name that rotation makes is enough for a renamed output, and any other not") {
+  for (const std::string name : {"out.log-20260131T235959.123Z.gz", "out.log.gz.1", "other.gz"}) {
+    CAPTURE(name);
+    test::TempDir dir;
+    const std::string path = dir.file("out.log.gz");
+    test::put(path, "committed\nwritten, not committed\n");
+    FakeProgress progress;
+    progress.from_last_run = {mark_of(path, 10)};
+    progress.from_last_run[0].birth_ns = 0;
+    std::filesystem::rename(path, dir.file(name));
+    auto run = start(to(path), progress);
+    CHECK(run->finish().has_value());
+    CHECK((content(dir.file(name)) == "committed\n") == (name != "other.gz"));
+  }
+}
+
 TEST_CASE("file sink: two generations of one path are each cut where they were committed") {
   test::TempDir dir;
   const std::string path = dir.file("out.log");

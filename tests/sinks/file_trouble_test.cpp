@@ -200,10 +200,32 @@ TEST_CASE("file sink: a file that is rotated while it is paused keeps no part of
   CHECK(content(bench.path) == "second\n");
 }
 
+TEST_CASE("file sink: what is cut off a file that was rotated is synced before the file leaves the journal") {
+  Bench bench;
+  bench.fsync = Fsync::interval;
+  bench.layer.writes = {{SIZE_MAX, 0}, {3, 0}, {0, ENOSPC}};
+  bench.layer.syncs = {0 /* the directory */, EIO};
+  bench.layer.on_wait = [&](std::size_t waits) {
+    if (waits == 1) std::filesystem::rename(bench.path, bench.path + ".1");
+    return true;
+  };
+  std::vector<std::vector<std::uint64_t>> synced;
+  bench.progress.on_announce = [&](const OutputMark&) { synced.push_back(bench.layer.synced); };
+  auto run = bench.start();
+  CHECK(run->send("first\n") == SendStatus::sent);
+  CHECK(run->send("second\n") == SendStatus::sent);
+  CHECK(run->finish().has_value());
+  CHECK(bench.layer.waits.size() == 2);  // for room, and for the sync
+  REQUIRE(synced.size() == 2);           // what is announced next is the new file
+  CHECK(synced[1] == std::vector<std::uint64_t>{6});
+  CHECK(content(bench.path + ".1") == "first\n");
+  CHECK(content(bench.path) == "second\n");
+}
+
 TEST_CASE("file sink: after a failed sync the bytes are written again, not only synced again") {
   Bench bench;
   bench.fsync = Fsync::always;
-  bench.layer.syncs = {0 /* the directory */, 0, EIO, ENOSPC, 0};
+  bench.layer.syncs = {0 /* the directory */, 0, EIO, 0 /* what is cut off */, ENOSPC, 0, 0};
   int writes = 0;
   bench.layer.on_write = [&] { ++writes; };
   auto run = bench.start();

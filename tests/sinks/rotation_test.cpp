@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/load.hpp"
+#include "event/json.hpp"
 #include "sinks/file.hpp"
 #include "tests/sinks/support.hpp"
 
@@ -259,6 +260,44 @@ TEST_CASE("file sink: asked to open its files anew, it does before the next byte
   CHECK(content(bench.path + ".1") == "one\ntwo\n");
   CHECK(content(bench.path) == "three\nfour\n");
   CHECK(bench.metric("logpipe_sink_reopened_files_total") == 1);
+}
+
+TEST_CASE("file sink: asked in the middle of a delivery, it opens anew what the delivery has not come to") {
+  Bench bench("{v}.log");
+  auto run = bench.start();
+  BlockPool pool(1 << 20);
+  const auto send = [&] {
+    Batch batch;
+    batch.open(freeze(test::block_of(pool, "{\"v\":\"a\"}\n{\"v\":\"b\"}\n{\"v\":\"c\"}\n")));
+    parse_json(batch, false);
+    CHECK(run->send(run->delivery(batch)) == SendStatus::sent);
+    REQUIRE(bench.progress.wait_completed(++bench.sent));
+  };
+  send();
+  int writes = 0;
+  bench.layer.on_write = [&] {
+    if (++writes != 2) return;  // a is written, b is being written
+    for (const char* name : {"a.log", "b.log", "c.log"}) {
+      std::filesystem::rename(bench.dir.file(name), bench.dir.file(name) + ".1");
+    }
+    run->reopen();
+  };
+  send();
+  const auto lines = [&](const char* name) {
+    const std::string text = content(bench.dir.file(name));
+    return std::count(text.begin(), text.end(), '\n');
+  };
+  CHECK(lines("b.log.1") == 2);
+  CHECK(lines("c.log.1") == 1);
+  CHECK(lines("c.log") == 1);
+  send();
+  CHECK(run->finish().has_value());
+  CHECK(lines("a.log.1") == 2);
+  CHECK(lines("b.log.1") == 2);
+  CHECK(lines("c.log.1") == 1);
+  CHECK(lines("a.log") == 1);
+  CHECK(lines("b.log") == 1);
+  CHECK(lines("c.log") == 2);
 }
 
 TEST_CASE("file sink: options of rotation are read, and what cannot be is told with its place") {

@@ -171,6 +171,7 @@ class FaultyLayer final : public FileLayer {
   std::vector<std::string> removed;
   std::uint64_t birth{0};  // 0: the real one
   int sync_calls{0};
+  std::vector<std::uint64_t> synced;  // how long a file was each time it was synced
 
   int open(const char* path, int flags, mode_t mode) override {
     if (!opens.empty()) {
@@ -203,6 +204,9 @@ class FaultyLayer final : public FileLayer {
       syncs.pop_front();
       if (code != 0) return errno = code, -1;
     }
+    struct ::stat info {};
+    if (FileLayer::fstat(fd, info) == 0 && S_ISREG(info.st_mode))
+      synced.push_back(static_cast<std::uint64_t>(info.st_size));
     return FileLayer::sync_data(fd);
   }
   std::chrono::steady_clock::time_point now() override { return clock; }
