@@ -182,6 +182,7 @@ void FileSink::encode(const Batch& batch, std::span<const Event> events, Deliver
   for (const Event& event : events) {
     scratch.path = base_;
     options_.path.render(batch, event, times, options_.missing, scratch.arena, scratch.path);
+    if (options_.rotate.is_on()) make_unlike_rotated(scratch.path);
     // Neighbours often go to the same file.
     if (scratch.groups.empty() || scratch.groups[last].path != scratch.path) last = scratch.group(scratch.path);
     ++scratch.groups[last].events;

@@ -27,6 +27,9 @@ int FileLayer::sync_data(int fd) {
 int FileLayer::stat(const char* path, struct ::stat& out) {
   return ::stat(path, &out);
 }
+int FileLayer::lstat(const char* path, struct ::stat& out) {
+  return ::lstat(path, &out);
+}
 int FileLayer::fstat(int fd, struct ::stat& out) {
   return ::fstat(fd, &out);
 }

@@ -23,6 +23,7 @@ class FileLayer {
   virtual int truncate(int fd, off_t length);
   virtual int sync_data(int fd);
   virtual int stat(const char* path, struct ::stat& out);
+  virtual int lstat(const char* path, struct ::stat& out);
   virtual int fstat(int fd, struct ::stat& out);
   /// When the file was made, nanoseconds since 1970; 0 where the system does not say (statx(2)).
   virtual std::uint64_t birth_ns(int fd);

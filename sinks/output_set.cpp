@@ -28,6 +28,10 @@ Labels sink_label(const std::string& component) {
   return {{"sink", component}};
 }
 
+std::string directory_of(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path().string() : ".";
+}
+
 }  // namespace
 
 bool is_passing(int code) noexcept {
@@ -92,9 +96,8 @@ Result<int> OutputSet::find_marked(const OutputMark& mark, std::string& path) {
   }
   if (fd >= 0 && is_marked(fd, mark, info)) return fd;
   if (fd >= 0) ::close(fd);
-  const std::filesystem::path old(mark.path);
-  const std::string name = old.filename().string();
-  const std::string directory = old.has_parent_path() ? old.parent_path().string() : ".";
+  const std::string name = std::filesystem::path(mark.path).filename().string();
+  const std::string directory = directory_of(mark.path);
   for (const FileLayer::Entry& entry : layer_.list(directory.c_str())) {
     if (entry.inode != mark.inode || entry.name == name) continue;
     // Without a birth time the inode alone is no proof; a name that begins like the old one is what rotation makes, and
@@ -171,6 +174,7 @@ OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
   if (fd < 0 && errno == ENOENT) {
     if (options_.create_directories && !parent.empty()) {
       std::error_code error;
+      if (options_.durable) note_missing(parent);
       std::filesystem::create_directories(parent, error);
       if (error) return trouble(error.value(), "create directory " + parent.string());
     }
@@ -206,17 +210,34 @@ OutputTrouble OutputSet::open(const std::string& path, OutputFile& out) {
 }
 
 // An empty file may be new, made just now or by a process that died before it came here. The first byte is written only
-// when its name is durable, so a longer one has been here.
+// when its name is durable, so a longer one has been here. The name of a directory that was made for it is in another
+// one.
 OutputTrouble OutputSet::sync_name(const std::string& path) {
-  const std::filesystem::path parent = std::filesystem::path(path).parent_path();
-  const int directory = layer_.open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  unsynced_directories_.insert(directory_of(path));
+  while (!unsynced_directories_.empty()) {
+    if (OutputTrouble why = sync_directory(*unsynced_directories_.begin())) return why;
+    unsynced_directories_.erase(unsynced_directories_.begin());
+  }
+  return {};
+}
+
+void OutputSet::note_missing(const std::filesystem::path& directory) {
+  std::error_code ignored;
+  for (std::filesystem::path missing = directory; !missing.empty() && !std::filesystem::exists(missing, ignored);
+       missing = missing.parent_path()) {
+    unsynced_directories_.insert(directory_of(missing));
+  }
+}
+
+OutputTrouble OutputSet::sync_directory(const std::string& path) {
+  const int directory = layer_.open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (directory < 0) return {};  // one that may be written to and not read
   const OutputHandle handle(directory);
   if (layer_.sync_data(directory) == 0) return {};
   const int code = errno;
-  if (is_passing(code)) return trouble(code, "sync directory " + parent.string());
+  if (is_passing(code)) return trouble(code, "sync directory " + path);
   // Some file systems cannot sync a directory.
-  log::warn(component_, "cannot sync the directory", {{"path", parent.string()}});
+  log::warn(component_, "cannot sync the directory", {{"path", path}});
   return {};
 }
 
@@ -348,14 +369,18 @@ bool OutputSet::rotate(OutputFile& file) {
     close(path);
     return true;
   }
-  WallTime moment = wall_now();
-  // Later than any other, also when the clock has been put back: their order is that of their names.
-  const std::vector<RotatedFile> others = rotated_files(layer_, path);
-  if (!others.empty()) moment = std::max(moment, others.front().moment + std::chrono::milliseconds(1));
+  const WallTime moment = moment_after(rotated_files(layer_, path), wall_now());
   const std::filesystem::path old(path);
   const std::string to = (old.parent_path() / rotated_name(old.filename().string(), moment)).string();
-  if (layer_.rename(path.c_str(), to.c_str()) != 0) {
-    const std::string error = std::generic_category().message(errno);
+  struct ::stat info {};
+  std::string error;
+  if (layer_.lstat(path.c_str(), info) == 0 && S_ISLNK(info.st_mode)) {
+    // The rename would move the link and leave the file where it is.
+    error = "the path is a symbolic link; write the path that it leads to";
+  } else if (layer_.rename(path.c_str(), to.c_str()) != 0) {
+    error = std::generic_category().message(errno);
+  }
+  if (!error.empty()) {
     file.rotation_failed = layer_.now();
     rotation_failures_.add();
     log::error(component_, "an output cannot be rotated and goes on growing",
@@ -365,8 +390,12 @@ bool OutputSet::rotate(OutputFile& file) {
   rotated_.add();
   log::info(component_, "output rotated", {{"path", path}, {"to", to}, {"length", file.length}});
   close(path);
-  std::string error;
-  removed_.add(remove_old(layer_, path, options_.rotate, error));
+  const auto in_use = [&](const struct ::stat& found) {
+    return std::any_of(files_.begin(), files_.end(), [&](const OutputFile& open) {
+      return open.inode == found.st_ino && open.device == found.st_dev;
+    });
+  };
+  removed_.add(remove_old(layer_, path, options_.rotate, in_use, error));
   if (!error.empty()) log::warn(component_, "an old output cannot be removed", {{"error", error}});
   return true;
 }

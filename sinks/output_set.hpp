@@ -6,6 +6,7 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -109,6 +110,9 @@ class OutputSet {
   using List = std::list<OutputFile>;
   OutputTrouble open(const std::string& path, OutputFile& out);
   OutputTrouble sync_name(const std::string& path);
+  OutputTrouble sync_directory(const std::string& path);
+  /// Every directory that gets a new entry when this one is made.
+  void note_missing(const std::filesystem::path& directory);
   OutputTrouble announce(OutputFile& file);
   OutputTrouble check_frames(OutputFile& file);
   /// The file of that path as it is there now, at the front of files_.
@@ -134,6 +138,7 @@ class OutputSet {
   std::unordered_map<std::string, List::iterator> by_path_;
   std::map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t> whole_;  // length by device and inode
   std::vector<std::string> retiring_;                                       // closed since the last completed delivery
+  std::set<std::string> unsynced_directories_;  // with new entries; an error may have come between making and syncing
   Counter reopened_;
   Counter cut_bytes_;
   Counter rotated_;

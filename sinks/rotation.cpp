@@ -32,8 +32,9 @@ int number_at(std::string_view text, std::size_t begin, std::size_t length) {
 }
 
 /// `20260131T235959.123Z`
+constexpr std::size_t kMomentBytes = 20;
 std::optional<WallTime> moment_of(std::string_view text) {
-  if (text.size() != 20 || text[8] != 'T' || text[15] != '.' || text[19] != 'Z') return std::nullopt;
+  if (text.size() != kMomentBytes || text[8] != 'T' || text[15] != '.' || text[19] != 'Z') return std::nullopt;
   const int year = number_at(text, 0, 4), month = number_at(text, 4, 2), day = number_at(text, 6, 2);
   const int hour = number_at(text, 9, 2), minute = number_at(text, 11, 2), second = number_at(text, 13, 2);
   const int fraction = number_at(text, 16, 3);
@@ -123,14 +124,30 @@ std::vector<RotatedFile> rotated_files(FileLayer& layer, const std::string& path
   return found;
 }
 
-std::size_t remove_old(FileLayer& layer, const std::string& path, const RotateOptions& options, std::string& error) {
+WallTime moment_after(const std::vector<RotatedFile>& others, WallTime now) {
+  const WallTime latest = now + std::chrono::years(100);
+  for (const RotatedFile& other : others) {
+    if (other.moment < latest) return std::max(now, other.moment + milliseconds(1));
+  }
+  return now;
+}
+
+void make_unlike_rotated(std::string& path) {
+  const std::size_t begin = path.rfind('/') + 1;  // 0 without one
+  const std::string_view stem = split(std::string_view(path).substr(begin)).first;
+  if (stem.size() <= kMomentBytes || stem[stem.size() - kMomentBytes - 1] != '-') return;
+  if (moment_of(stem.substr(stem.size() - kMomentBytes))) path[begin + stem.size() - 1] = '_';
+}
+
+std::size_t remove_old(FileLayer& layer, const std::string& path, const RotateOptions& options,
+                       const std::function<bool(const struct ::stat&)>& in_use, std::string& error) {
   if (!options.keep && !options.keep_bytes) return 0;
   std::size_t kept = 0;
   std::uint64_t bytes = 0;
   std::size_t removed = 0;
   for (const RotatedFile& file : rotated_files(layer, path)) {
     struct ::stat info {};
-    if (layer.stat(file.path.c_str(), info) != 0 || !S_ISREG(info.st_mode)) continue;
+    if (layer.stat(file.path.c_str(), info) != 0 || !S_ISREG(info.st_mode) || in_use(info)) continue;
     bytes += static_cast<std::uint64_t>(info.st_size);
     const bool too_many = options.keep && kept >= *options.keep;
     const bool too_much = options.keep_bytes && kept > 0 && bytes > *options.keep_bytes;

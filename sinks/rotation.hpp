@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -43,8 +44,17 @@ struct RotatedFile {
 /// All of them, the youngest first.
 std::vector<RotatedFile> rotated_files(FileLayer& layer, const std::string& path);
 
-/// Removes what is beyond `keep` and `keep_bytes`, the oldest first; never the youngest. Returns how many have gone,
-/// and puts the first failure into `error`.
-std::size_t remove_old(FileLayer& layer, const std::string& path, const RotateOptions& options, std::string& error);
+/// The moment for the name of the next one: `now`, or later than all `others` when the clock has been put back, since
+/// their order is that of their names. One that is 100 years ahead is no work of a clock, and does not count.
+WallTime moment_after(const std::vector<RotatedFile>& others, WallTime now);
+
+/// Changes a path whose name looks like one that rotation makes (the last character of the moment becomes `_`). A field
+/// may have any value, and what is made of it must be no rotated file of another path.
+void make_unlike_rotated(std::string& path);
+
+/// Removes what is beyond `keep` and `keep_bytes`, the oldest first; never the youngest, and nothing that `in_use` says
+/// is still written to. Returns how many have gone, and puts the first failure into `error`.
+std::size_t remove_old(FileLayer& layer, const std::string& path, const RotateOptions& options,
+                       const std::function<bool(const struct ::stat&)>& in_use, std::string& error);
 
 }  // namespace logpipe

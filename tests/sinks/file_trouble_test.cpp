@@ -222,6 +222,22 @@ TEST_CASE("file sink: what is cut off a file that was rotated is synced before t
   CHECK(content(bench.path) == "second\n");
 }
 
+TEST_CASE(
+    "file sink: the directories it makes are durable before the first byte, also when syncing them fails at first") {
+  Bench bench("one/two/three/out.log");
+  bench.fsync = Fsync::interval;
+  bench.layer.syncs = {0, EIO};
+  std::vector<std::string> synced;
+  bench.layer.on_write = [&] { synced = bench.layer.synced_directories; };
+  auto run = bench.start();
+  CHECK(run->send("x\n") == SendStatus::sent);
+  CHECK(run->finish().has_value());
+  const std::string top = bench.dir.path().string();
+  CHECK(synced == std::vector<std::string>{top, top + "/one", top + "/one/two", top + "/one/two/three"});
+  CHECK(bench.layer.waits.size() == 1);
+  CHECK(content(bench.path) == "x\n");
+}
+
 TEST_CASE("file sink: after a failed sync the bytes are written again, not only synced again") {
   Bench bench;
   bench.fsync = Fsync::always;

@@ -210,6 +210,81 @@ TEST_CASE("file sink: a rotation that fails is told, the file goes on growing, a
   CHECK(bench.metric("logpipe_sink_rotated_files_total") == 1);
 }
 
+TEST_CASE("file sink: a symbolic link is not rotated, which is told, and what it leads to goes on growing") {
+  Bench bench;
+  bench.options.rotate.max_bytes = config::Bytes(1);
+  const std::string target = bench.dir.file("target");
+  test::put(target, "");
+  std::filesystem::create_symlink(target, bench.path);
+  auto run = bench.start();
+  bench.send(*run, "one\n");
+  bench.send(*run, "two\n");
+  CHECK(run->finish().has_value());
+  CHECK(bench.names() == Names{"out.log", "target"});
+  CHECK(std::filesystem::is_symlink(bench.path));
+  CHECK(content(target) == "one\ntwo\n");
+  CHECK(bench.metric("logpipe_sink_rotation_failures_total") == 1);
+}
+
+TEST_CASE("rotation: a moment of a far future does not stop it, and one of a clock that was ahead is followed") {
+  const auto at = [](WallTime moment) { return RotatedFile{"x", moment}; };
+  const WallTime end = std::chrono::sys_days(std::chrono::year(9999) / 12 / 31) + 24h - 1ms;
+  CHECK(moment_after({}, kMoment) == kMoment);
+  CHECK(moment_after({at(end)}, kMoment) == kMoment);
+  CHECK(moment_after({at(end), at(end - 1ms), at(kMoment)}, kMoment) == kMoment + 1ms);
+  CHECK(moment_after({at(kMoment + 24h * 365 * 60)}, kMoment) == kMoment + 24h * 365 * 60 + 1ms);
+  CHECK(moment_after({at(kMoment - 1h)}, kMoment) == kMoment);
+}
+
+TEST_CASE("rotation: what fields make never looks like a rotated file") {
+  const auto changed = [](std::string path) {
+    make_unlike_rotated(path);
+    return path;
+  };
+  CHECK(changed("/l/a-99991231T235959.999Z") == "/l/a-99991231T235959.999_");
+  CHECK(changed("a-20000101T000000.000Z.gz") == "a-20000101T000000.000_.gz");
+  for (const char* same : {"/l/a.log", "/l/a-20000101T000000.000Z/b", "/l/20000101T000000.000Z", "", "/l/a.gz",
+                           "/l/a-20000101T000000.000Z.log", "/l/a-20001301T000000.000Z"}) {
+    CHECK(changed(same) == same);
+  }
+}
+
+TEST_CASE("file sink: a field's value neither stops the rotation of another file nor has its own removed") {
+  Bench bench("{v}");
+  bench.options.rotate.max_bytes = config::Bytes(1);
+  bench.options.rotate.keep = 1;
+  auto run = bench.start();
+  BlockPool pool(1 << 20);
+  const auto send = [&](const std::string& value) {
+    Batch batch;
+    batch.open(freeze(test::block_of(pool, R"({"v":")" + value + "\"}\n")));
+    parse_json(batch, false);
+    CHECK(run->send(run->delivery(batch)) == SendStatus::sent);
+    REQUIRE(bench.progress.wait_completed(++bench.sent));
+  };
+  send("a-99991231T235959.999Z");
+  send("a-20000101T000000.000Z");
+  for (int i = 0; i < 3; ++i) send("a");
+  CHECK(run->finish().has_value());
+  CHECK(bench.names() == Names{"a", "a-20000101T000000.000_", "a-20260131T235959.124Z", "a-99991231T235959.999_"});
+}
+
+TEST_CASE("file sink: an output that is called like a rotated file of another is not removed while it is open") {
+  Bench bench;
+  test::put(bench.path + "-20000101T000000.000Z", "written to");
+  test::put(bench.path + "-20000102T000000.000Z", "left");
+  struct ::stat open {};
+  REQUIRE(::stat((bench.path + "-20000101T000000.000Z").c_str(), &open) == 0);
+  const auto in_use = [&](const struct ::stat& info) { return info.st_ino == open.st_ino; };
+  RotateOptions options;
+  options.keep = 1;
+  std::string error;
+  CHECK(remove_old(bench.layer, bench.path, options, in_use, error) == 0);  // it is not counted either
+  test::put(bench.path + "-20000103T000000.000Z", "younger");
+  CHECK(remove_old(bench.layer, bench.path, options, in_use, error) == 1);
+  CHECK(bench.names() == Names{"out.log-20000101T000000.000Z", "out.log-20000103T000000.000Z"});
+}
+
 TEST_CASE("file sink: a file that somebody else has renamed in this moment is not renamed by us") {
   Bench bench;
   bench.options.rotate.max_bytes = config::Bytes(1);

@@ -171,6 +171,7 @@ class FaultyLayer final : public FileLayer {
   std::vector<std::string> removed;
   std::uint64_t birth{0};  // 0: the real one
   int sync_calls{0};
+  std::vector<std::string> synced_directories;
   std::vector<std::uint64_t> synced;  // how long a file was each time it was synced
 
   int open(const char* path, int flags, mode_t mode) override {
@@ -205,8 +206,12 @@ class FaultyLayer final : public FileLayer {
       if (code != 0) return errno = code, -1;
     }
     struct ::stat info {};
-    if (FileLayer::fstat(fd, info) == 0 && S_ISREG(info.st_mode))
+    if (FileLayer::fstat(fd, info) == 0 && S_ISREG(info.st_mode)) {
       synced.push_back(static_cast<std::uint64_t>(info.st_size));
+    } else {
+      std::error_code ignored;
+      synced_directories.push_back(std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd), ignored));
+    }
     return FileLayer::sync_data(fd);
   }
   std::chrono::steady_clock::time_point now() override { return clock; }
