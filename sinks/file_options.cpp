@@ -86,7 +86,9 @@ const config::Schema<FileSinkOptions>& schema_of(config::Tag<FileSinkOptions>) {
                     "gzip: 1 to 9, by default 6; zstd: 1 to 19, by default 3.")
           .optional("compression_wait", &FileSinkOptions::compression_wait,
                     "How long at most a delivery waits for others to fill a frame of 256 KiB.")
-          .range(milliseconds(0), milliseconds(60000))
+          // Below what a reload waits for, and a sink that joins the others again: both need all that was sent to be
+          // written.
+          .range(milliseconds(0), milliseconds(5000))
           .verify_with(&verify);
   return schema;
 }

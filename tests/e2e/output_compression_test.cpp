@@ -123,7 +123,7 @@ TEST_CASE("compressed outputs: a stop writes what was waiting, and frames are no
   for (const Tool& tool : kTools) {
     if (!is_there(tool)) continue;
     TempDir dir;
-    write_file(dir / "logpipe.yaml", config_of(dir, tool, ", compression_wait: 60s"));
+    write_file(dir / "logpipe.yaml", config_of(dir, tool, ", compression_wait: 5s"));
     GrowingFile log({.path = dir / "app.log", .file = 1, .seed = 612});
     log.allow(2'000'000);
     log.wait_written();
