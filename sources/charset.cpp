@@ -84,6 +84,12 @@ std::size_t to_utf8(std::string_view units, ByteOrder order, char* out) noexcept
   return static_cast<std::size_t>(out - begin);
 }
 
+bool ends_with_high_surrogate(std::string_view units, ByteOrder order) noexcept {
+  if (units.size() < 2) return false;
+  const std::uint32_t last = unit_at(units, units.size() - 2, order);
+  return last >= 0xD800 && last < 0xDC00;
+}
+
 bool begins_with_mark(std::string_view units, ByteOrder order) noexcept {
   return units.size() >= 2 && unit_at(units, 0, order) == 0xFEFF;
 }

@@ -31,6 +31,8 @@ constexpr std::size_t utf8_bytes_max(std::size_t units_bytes) noexcept {
 /// Writes UTF-16 (RFC 2781) as UTF-8 to `out`, which has room for utf8_bytes_max(); returns how many bytes. Surrogates
 /// without their other half, and an odd byte at the end, become U+FFFD.
 std::size_t to_utf8(std::string_view units, ByteOrder order, char* out) noexcept;
+/// The last code unit is the first half of a character that takes two.
+bool ends_with_high_surrogate(std::string_view units, ByteOrder order) noexcept;
 /// A byte order mark.
 bool begins_with_mark(std::string_view units, ByteOrder order) noexcept;
 

@@ -37,11 +37,13 @@ std::size_t LineCutter::take_lines(Outbox& outbox, const SourceFileRef& file, st
 std::size_t LineCutter::take_marked(Outbox& outbox, const SourceFileRef& file, std::size_t length, bool& continues) {
   char* data = outbox.block()->end();
   const auto* feed = static_cast<const char*>(std::memchr(data, '\n', length));
-  if (feed == nullptr) return 0;
-  const auto line = static_cast<std::size_t>(feed + 1 - data);
-  if (line - 1 > limit_.bytes) return 0;
-  const std::size_t mark = kByteOrderMark.size();
-  append_moved(outbox, file, 0, data + mark, line - mark, line, SegmentKind::joined);
+  const std::size_t whole = feed == nullptr ? length + 1 : static_cast<std::size_t>(feed + 1 - data);
+  // Behind the line, or the part of it that some sink had settled when the process ended.
+  const auto line = static_cast<std::size_t>(event_end(*file, 0, whole));
+  if (line > length) return 0;
+  if (line - (line == whole ? 1 : 0) > limit_.bytes) return 0;
+  const std::size_t mark = line > kByteOrderMark.size() ? kByteOrderMark.size() : 0;
+  append_moved(outbox, file, 0, data + mark, line - mark, line, mark > 0 ? SegmentKind::joined : SegmentKind::lines);
   std::memmove(outbox.block()->end(), data + line, length - line);
   return line + (length == line ? 0 : take_lines(outbox, file, line, length - line, continues));
 }
@@ -76,11 +78,16 @@ std::size_t LineCutter::take_bounded(Outbox& outbox, const SourceFileRef& file, 
     const auto* feed = static_cast<const char*>(std::memchr(data + at + reach, '\n', length - at - reach));
     if (feed == nullptr) break;
     append_lines();
-    const auto line = static_cast<std::size_t>(feed + 1 - (data + at));
-    const bool keep = limit_.policy == Oversize::truncate;
-    append_moved(outbox, file, offset + at, data + at, keep ? limit_.bytes : 0, line,
-                 keep ? SegmentKind::truncated : SegmentKind::dropped);
-    count_oversize();
+    const auto whole = static_cast<std::size_t>(feed + 1 - (data + at));
+    const auto line = static_cast<std::size_t>(event_end(*file, offset + at, offset + at + whole) - (offset + at));
+    if (line <= limit_.bytes) {
+      append_moved(outbox, file, offset + at, data + at, line, line, SegmentKind::lines);
+    } else {
+      const bool keep = limit_.policy == Oversize::truncate;
+      append_moved(outbox, file, offset + at, data + at, keep ? limit_.bytes : 0, line,
+                   keep ? SegmentKind::truncated : SegmentKind::dropped);
+      count_oversize();
+    }
     at += line;
     from = at;
   }

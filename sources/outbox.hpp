@@ -13,6 +13,16 @@
 
 namespace logpipe {
 
+/// Where an event that begins at `begin` has to end at the latest, when it could go on to `end`: at the first place in
+/// between up to which some sink had settled the file when the process ended. That sink had what stands before it as an
+/// event, and must get the rest as one.
+inline std::uint64_t event_end(const SourceFile& file, std::uint64_t begin, std::uint64_t end) noexcept {
+  for (const std::uint64_t until : file.delivered_until) {
+    if (until > begin && until < end) end = until;
+  }
+  return end;
+}
+
 /// The block a source is filling, and its way out. Several files share a block; each adds its segments.
 ///
 /// The flush rule: a block leaves when the next bytes do not fit, when nothing more is ready and the consumer waits,

@@ -195,9 +195,14 @@ Tail::Turn Tail::take_pieces(Outbox& outbox) {
   return at_end() ? Turn::idle : Turn::more;
 }
 
-/// Delivers the line from the position to `end`, whose only line feed is its last byte, or which has none.
+/// Delivers the line from the position to `end`, whose only line feed is its last byte, or which has none; or the part
+/// of it that some sink had settled when the process ended.
 Tail::Turn Tail::take_line(Outbox& outbox, std::uint64_t end, bool terminated) {
   const LineLimit& limit = tools_.lines.limit();
+  if (const std::uint64_t part = event_end(*file(), position_, end); part < end) {
+    end = part;
+    terminated = false;
+  }
   const std::uint64_t length = end - position_;
   const std::uint64_t body = length - (terminated ? 1 : 0);
   SegmentKind kind = SegmentKind::lines;

@@ -135,12 +135,16 @@ class Tail {
   bool in_long_line() const noexcept;
   Turn find_byte_order();
   Turn read_utf16(Outbox& outbox, std::size_t expected);
-  std::optional<std::size_t> next_utf16_end(std::string_view units, std::size_t at, std::size_t held) const;
-  std::size_t utf16_piece() const noexcept;
-  void take_utf16(Outbox& outbox, std::string_view units, std::uint64_t file_bytes);
+  struct Utf16End {
+    std::size_t at{0};
+    bool feed{false};  // otherwise it is in the middle of a line
+  };
+  std::optional<Utf16End> next_utf16_end(std::string_view units, std::size_t at, std::size_t held) const;
+  std::size_t utf16_piece(std::string_view units) const noexcept;
+  void take_utf16(Outbox& outbox, std::string_view units, std::uint64_t file_bytes, bool feed);
   void append_utf16(Outbox& outbox, std::string_view units, std::uint64_t file_bytes, SegmentKind kind);
   Turn search_utf16(Outbox& outbox);
-  Turn take_long_utf16(Outbox& outbox, std::uint64_t end);
+  Turn take_long_utf16(Outbox& outbox, std::uint64_t end, bool feed);
   Turn finish_utf16(Outbox& outbox);
   bool written_to();
   Turn read_again(char* to, std::size_t bytes, std::size_t& read);

@@ -149,6 +149,17 @@ TEST_CASE("file source: a line of UTF-16 beyond the limit is treated as oversize
   CHECK(pieces.size() == 7);
 }
 
+TEST_CASE("file source: a line of UTF-16 is never cut within a character") {
+  for (const ByteOrder order : {ByteOrder::little, ByteOrder::big}) {
+    const Charset charset = order == ByteOrder::little ? Charset::utf16le : Charset::utf16be;
+    const std::string content = utf16(U"123456789\U0001F600ab\n", order);
+    CHECK(texts_of(read_once(content, charset, {20, Oversize::split})) == list({"123456789",
+                                                                                "\xF0\x9F\x98\x80"
+                                                                                "ab"}));
+    CHECK(texts_of(read_once(content, charset, {20, Oversize::truncate})) == list({"123456789"}));
+  }
+}
+
 TEST_CASE("file source: UTF-16 that grows in any pieces gives the same lines") {
   for (unsigned seed = 1; seed <= 4; ++seed) {
     CAPTURE(seed);

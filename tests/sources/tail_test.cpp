@@ -13,10 +13,12 @@ namespace {
 
 /// A tail on one file, driven by hand on the test's thread.
 struct Bench {
-  explicit Bench(LineLimit limit = {}, std::uint64_t offset = 0) : cutter(limit, {}), tools{cutter, counted_read()} {
+  explicit Bench(LineLimit limit = {}, std::uint64_t offset = 0, std::vector<std::uint64_t> delivered_until = {})
+      : cutter(limit, {}), tools{cutter, counted_read()} {
     path = directory / "log";
     append(path, "");
-    tail.emplace(Descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC)), Resume{file(), offset, false}, tools);
+    tail.emplace(Descriptor(open(path.c_str(), O_RDONLY | O_CLOEXEC)),
+                 Resume{file(std::move(delivered_until)), offset, false}, tools);
   }
   PositionedRead counted_read() {
     return [this](int fd, const iovec* parts, int count, off_t offset) {
@@ -25,8 +27,9 @@ struct Bench {
       return length;
     };
   }
-  static SourceFileRef file() {
+  static SourceFileRef file(std::vector<std::uint64_t> delivered_until = {}) {
     auto made = std::make_shared<SourceFile>();
+    made->delivered_until = std::move(delivered_until);
     made->id = 1;
     made->path = "log";
     return made;
@@ -420,4 +423,121 @@ TEST_CASE("outbox: neighbouring reads of one file are one segment, several files
   CHECK(block.segments[2].file_begin == 8);
   CHECK(block.segments[2].file_end == 13);
   CHECK(block.text(0, block.size()) == "one\ntwo\nthree\nfour\n");
+}
+
+namespace {
+
+/// ASCII as UTF-16, the low bytes first.
+std::string wide(std::string_view text) {
+  std::string units;
+  for (const char c : text) units += std::string{c, '\0'};
+  return units;
+}
+
+}  // namespace
+
+TEST_CASE("tail: half a line feed of UTF-16 behind a line of exactly the limit makes it no longer") {
+  for (const Oversize policy : {Oversize::truncate, Oversize::drop, Oversize::split}) {
+    CAPTURE(static_cast<int>(policy));
+    Bench bench({20, policy});
+    bench.tools.charset = Charset::utf16le;
+    append(bench.path, wide("1234567890") + "\n");
+    bench.read_all();
+    append(bench.path, std::string(1, '\0') + wide("ab\n12345678901\n"));
+    bench.read_all();
+    const std::string cut = policy == Oversize::drop ? "" : "1234567890";
+    auto expected = std::vector<std::string>{"1234567890\n", "ab\n", cut};
+    if (policy == Oversize::split) expected.push_back("1\n");
+    CHECK(bench.texts() == expected);
+  }
+}
+
+TEST_CASE("tail: an unfinished line of UTF-16 is settled in whole characters while more may come") {
+  Bench bench;
+  bench.tools.charset = Charset::utf16le;
+  append(bench.path, wide("A") + "B");
+  bench.read_all();
+  bench.finish();
+  CHECK(bench.tail->position() == 2);
+  append(bench.path, std::string("\0\x3D\xD8", 3));
+  bench.read_all();
+  bench.finish();
+  CHECK(bench.tail->position() == 4);
+  bench.finish();
+  append(bench.path, std::string("\0\xDE", 2) + wide("\nC\n"));
+  bench.read_all();
+  CHECK(bench.texts() == list({"A", "B", "\xF0\x9F\x98\x80\n", "C\n"}));
+}
+
+TEST_CASE("tail: what is left of UTF-16 that can not go on is settled to the last byte") {
+  Bench bench;
+  bench.tools.charset = Charset::utf16le;
+  append(bench.path, wide("A") + "B");
+  bench.read_all();
+  std::filesystem::remove(bench.path);
+  bench.finish();
+  CHECK(bench.tail->position() == 3);
+  CHECK(bench.texts() == list({"A\xEF\xBF\xBD"}));
+}
+
+TEST_CASE("tail: code units begin at even offsets though the position is odd") {
+  for (const std::size_t limit : {std::size_t{1000}, std::size_t{6}}) {
+    Bench bench({limit, Oversize::split}, 3);
+    bench.tools.charset = Charset::utf16le;
+    append(bench.path, wide("AB\nCD\nEFGH\n"));
+    bench.read_all();
+    CHECK(bench.tail->position() == 22);
+    CHECK(bench.texts() == (limit == 6 ? list({"\n", "CD\n", "EFG", "H\n"}) : list({"\n", "CD\n", "EFGH\n"})));
+  }
+}
+
+TEST_CASE("tail: where a sink had settled a file, an event of a line too long or marked ends there again") {
+  const std::string x(30, 'x');
+  const std::string content =
+      "\xEF\xBB\xBF"
+      "one\n" +
+      x + "\nlast\n";
+  const std::vector<std::uint64_t> ends{0, 5, 12, 25};
+  for (const Oversize policy : {Oversize::truncate, Oversize::drop, Oversize::split}) {
+    for (const bool at_once : {true, false}) {
+      CAPTURE(static_cast<int>(policy));
+      CAPTURE(at_once);
+      Bench bench({10, policy}, 0, ends);
+      if (at_once) append(bench.path, content);
+      for (std::size_t at = 0; !at_once && at < content.size(); at += 3) {
+        append(bench.path, content.substr(at, 3));
+        bench.read_all();
+      }
+      bench.read_all();
+      std::uint64_t end = 0;
+      std::vector<std::uint64_t> missed(ends.begin() + 1, ends.end());
+      for (const Line& line : bench.flush()) {
+        CHECK(line.begin == end);
+        end = line.end;
+        std::erase(missed, end);
+      }
+      CHECK(end == content.size());
+      CHECK(missed.empty());
+      CHECK(bench.lines[0].text == "on");
+      CHECK(bench.lines[2].text == x.substr(0, 5));
+      CHECK(bench.lines.back().text == "last");
+    }
+  }
+}
+
+TEST_CASE("tail: where a sink had settled a very long line, an event ends there again") {
+  const std::string content = std::string(300'000, 'x') + "\nlast\n";
+  for (const Charset charset : {Charset::utf8, Charset::utf16le}) {
+    CAPTURE(static_cast<int>(charset));
+    const std::uint64_t until = charset == Charset::utf8 ? 200'000 : 400'000;
+    Bench bench({1000, Oversize::truncate}, 0, {until, 0});
+    bench.tools.charset = charset;
+    append(bench.path, charset == Charset::utf8 ? content : wide(content));
+    bench.read_all();
+    const auto& lines = bench.flush();
+    REQUIRE(lines.size() == 3);
+    CHECK(lines[0].end == until);
+    CHECK(lines[1].begin == until);
+    CHECK(lines[1].kind == SegmentKind::truncated);
+  }
 }
