@@ -215,7 +215,11 @@ void JournalledCheckpoints::seat_sinks(const std::vector<std::string>& sinks) {
 
 Resume JournalledCheckpoints::attach(const std::string& source, const std::string& path, int fd,
                                      std::uint64_t first_offset) {
-  const Result<FileHead> head = read_head(fd);
+  Result<FileHead> head = read_head(fd);
+  if (head) {
+    const MutexLock guard(mutex_);
+    if (is_own_output(source, head->identity)) head->limit(static_cast<std::uint32_t>(first_offset));
+  }
   if (!head) {
     log::error(kComponent, "cannot identify a file; it is read without a checkpoint",
                {{"source", source}, {"path", path}, {"error", head.error().message}});
@@ -270,6 +274,11 @@ Resume JournalledCheckpoints::attach(const std::string& source, const std::strin
   Resume resume = begin_file(source, path, *head, first_offset);
   resume.mismatch = mismatch;
   return resume;
+}
+
+bool JournalledCheckpoints::is_own_output(const std::string& source, const FileIdentity& identity) const {
+  const journal::SinkState* sink = committed(source);
+  return sink != nullptr && sink->outputs.contains({identity.device, identity.inode});
 }
 
 std::vector<journal::Position> JournalledCheckpoints::known_positions(const FileKey& key) const {
@@ -616,7 +625,8 @@ std::vector<JournalledCheckpoints::Step> JournalledCheckpoints::collect(std::vec
       const std::uint64_t offset = position.offset;
       const journal::FileRecord& record = found->second.record;
       const std::uint32_t head_bytes = record.identity.head_bytes;
-      if (head_bytes >= FileIdentity::kHeadBytes || offset <= head_bytes || !growing.insert(id).second) continue;
+      if (head_bytes >= FileIdentity::kHeadBytes || offset <= head_bytes) continue;
+      if (is_own_output(record.source, record.identity) || !growing.insert(id).second) continue;
       heads.push_back({record, reached(id)});
     }
     steps.push_back(std::move(step));

@@ -80,6 +80,10 @@ class JournalledCheckpoints final : public CheckpointStore, public ProgressOwner
                     std::uint64_t first_offset) LOGPIPE_REQUIRES(mutex_);
   Resume resume(File& file, bool known) LOGPIPE_REQUIRES(mutex_);
   Resume go_on(File& file, const std::string& path, const FileHead& head) LOGPIPE_REQUIRES(mutex_);
+  /// A sink of the source's own name writes it: a segment of a spool. Such a file is known by what stands before its
+  /// first offset alone, and its head does not grow: that much is unique already, and behind it a byte may be damaged
+  /// or cut off without this being another file.
+  bool is_own_output(const std::string& source, const FileIdentity& identity) const LOGPIPE_REQUIRES(mutex_);
   /// Where the sinks stand in the file of this key, each place once.
   std::vector<journal::Position> known_positions(const FileKey& key) const LOGPIPE_EXCLUDES(mutex_);
   std::vector<journal::Position> positions_of(std::uint64_t id) const LOGPIPE_REQUIRES(mutex_);

@@ -21,6 +21,12 @@ std::uint64_t birth_of(int fd) noexcept {
 
 }  // namespace
 
+void FileHead::limit(std::uint32_t head_bytes) noexcept {
+  if (identity.head_bytes <= head_bytes) return;
+  identity.head_bytes = head_bytes;
+  identity.head_hash = XXH3_64bits(bytes.data(), head_bytes);
+}
+
 bool FileHead::matches(const FileIdentity& remembered) const noexcept {
   if (identity.device != remembered.device || identity.inode != remembered.inode) return false;
   if (born_later(remembered)) return false;

@@ -15,6 +15,8 @@ struct FileHead {
   std::uint64_t size{0};
   std::array<char, FileIdentity::kHeadBytes> bytes{};
 
+  /// Takes no more than so many bytes for its head.
+  void limit(std::uint32_t head_bytes) noexcept;
   /// Same device and inode, same birth time as far as both are known, and the head hashes the same over the remembered
   /// length.
   [[nodiscard]] bool matches(const FileIdentity& remembered) const noexcept;

@@ -79,7 +79,7 @@ void SinkTracker::enter(const OutputMark& mark) {
   output.birth_ns = mark.birth_ns;
   output.live = mark.length;
   output.live_retired = false;
-  output.sync = mark.sync;
+  if (mark.sync) output.sync = mark.sync;  // otherwise what was written before may still have to be synced
   writes_outputs_ = true;
   touch(key, output);
 }
@@ -171,14 +171,22 @@ Status SinkTracker::announce(const OutputMark& output) {
 
 void SinkTracker::retire(const std::string& path) {
   bool news = false;
+  bool retired = false;
   {
     const MutexLock lock(mutex_);
     for (auto& [key, output] : outputs_) {
       if (output.path != path || output.live_retired) continue;
       output.live_retired = true;
-      touch(key, output);
+      if (!output.moved && output.known && output.live == output.stable) {
+        // No byte of it waits for a gap to be closed.
+        output.stable_retired = true;
+        dirty_output(key, output);
+        retired = true;
+      } else {
+        touch(key, output);
+      }
     }
-    news = settle();
+    news = settle() || retired;
   }
   if (news) owner_.note_change();
 }

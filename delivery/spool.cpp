@@ -67,7 +67,8 @@ Spool::~Spool() {
   close_reading();
   if (left_.load()) return;
   for (const auto& segment : segments_) {
-    const bool all = segment->closed && segment->committed >= segment->length && segment->delivered >= segment->length;
+    const bool all = !segment->lost && segment->closed && segment->committed >= segment->length &&
+                     segment->delivered >= segment->length;
     if (!all) continue;
     if (segment->end == Segment::End::none && !files_.rename(segment->path, done_path(segment->path))) continue;
     const Result<int> fd = files_.open(done_path(segment->path), O_WRONLY | O_NOFOLLOW);
@@ -171,7 +172,7 @@ Status Spool::write(Receiver<Delivery> in, const RunContext& ctx) {
     writing_.record.clear();
     spool::append_record(writing_.record, delivery, {});
     if (Status status = put_record(ctx, mark); !status) return status;
-    Delivery settled;
+    Delivery settled = nobodys();
     progress_->complete(settled, std::span(&mark, 1));
     events_.fetch_add(header.amount.events, std::memory_order_relaxed);
   }
@@ -188,6 +189,13 @@ Status Spool::write(Receiver<Delivery> in, const RunContext& ctx) {
   }
   if (ctx.run.done()) return fail(error_of(ctx.run));
   return {};
+}
+
+/// For positions and lengths alone: it is of no pipeline, so no account has it under way.
+Delivery Spool::nobodys() {
+  Delivery delivery;
+  delivery.pipeline = ~std::uint32_t{0};
+  return delivery;
 }
 
 Status Spool::put(const Delivery& delivery, const RunContext& ctx) {
@@ -214,6 +222,7 @@ Status Spool::put_record(const RunContext& ctx, OutputMark& mark) {
     if (written) break;
     report_trouble(written.error());
     if (pauses.wait(ctx) == Retry::Next::stopped) return fail(error_of(ctx.run));
+    if (sink_is_gone()) return fail(ErrorKind::closed, "the sink has gone");
   }
   report_recovery();
   Segment& segment = *writing_.segment;
@@ -239,16 +248,43 @@ Status Spool::make_room(std::uint64_t bytes, const RunContext& ctx) {
   };
   std::unique_lock lock(mutex_);
   if (fits()) return {};
+  for (bool told = false; !fits();) {
+    if (sink_gone_) return fail(ErrorKind::closed, "the sink has gone");
+    const std::uint64_t seen = news_;
+    lock.unlock();
+    if (closes_gap()) return {};
+    close_segment();
+    if (!std::exchange(told, true)) {
+      health_.set(HealthState::degraded, "the spool is full; its sources wait");
+      log::warn(component_, "the spool is full; its sources wait", {{"max_bytes", options_.max_bytes}});
+    }
+    lock.lock();
+    const auto worth_a_look = [&] { return sink_gone_ || fits() || (news_ != seen && !any_whole()); };
+    if (!changed_.wait(lock, ctx.run.token(), worth_a_look)) return fail(error_of(ctx.run));
+  }
   lock.unlock();
-  close_segment();
-  health_.set(HealthState::degraded, "the spool is full; its sources wait");
-  log::warn(component_, "the spool is full; its sources wait", {{"max_bytes", options_.max_bytes}});
-  lock.lock();
-  const bool there = changed_.wait(lock, ctx.run.token(), fits);
-  lock.unlock();
-  if (!there) return fail(error_of(ctx.run));
   if (!writing_.in_trouble) health_.set(HealthState::ok);
   return {};
+}
+
+/// Whether what comes next has to be taken beyond the limit. Deliveries by level come out of order, and the store
+/// commits nothing before the gaps they leave are closed: waiting for the sink would be waiting for ever, for it is
+/// handed nothing that is not committed. What closes them is behind this one, in a queue that has limits of its own.
+bool Spool::closes_gap() {
+  if (!store_->commit()) return false;  // a journal that cannot be written says nothing about gaps
+  const std::lock_guard lock(mutex_);
+  return !segments_.empty() && !any_whole();
+}
+
+/// There is a segment that the journal has all of: the sink is handed it, and then it makes room. Under mutex_.
+bool Spool::any_whole() const {
+  return std::any_of(segments_.begin(), segments_.end(),
+                     [](const auto& segment) { return segment->committed >= segment->length; });
+}
+
+bool Spool::sink_is_gone() const {
+  const std::lock_guard lock(mutex_);
+  return sink_gone_;
 }
 
 Status Spool::begin_segment() {

@@ -102,6 +102,7 @@ class Spool {
     std::uint64_t delivered{0};  // of it, the sink has, says the journal
     bool closed{false};
     bool read{false};  // to its end
+    bool lost{false};  // gone, or another file in its place: nothing of ours to remove
     enum class End : std::uint8_t { none, retiring, retired } end{End::none};
     SourceFileRef file;
   };
@@ -121,19 +122,26 @@ class Spool {
     int fd{-1};
     std::uint64_t offset{0};
     std::string buffer;
+    bool in_trouble{false};  // the next segment cannot be opened for now
   };
 
   // Recovery.
   Status recover();
   Status recover_segment(const OutputMark& mark, std::uint64_t number);
   Status keep_tail(int fd, const Segment& segment, std::uint64_t size);
+  Result<bool> was_delivered(const std::filesystem::path& path);
+  void announce_again();
   void remove_strangers(const std::vector<OutputMark>& marks);
   void count_events(int fd, const Segment& segment);
 
   // Writing.
+  static Delivery nobodys();
   Status put(const Delivery& delivery, const RunContext& ctx);
   Status put_record(const RunContext& ctx, OutputMark& mark);
   Status make_room(std::uint64_t bytes, const RunContext& ctx);
+  bool closes_gap();
+  bool any_whole() const;
+  bool sink_is_gone() const;
   Status begin_segment();
   void close_segment();
   Status try_write(std::uint64_t bytes);
@@ -142,9 +150,13 @@ class Spool {
 
   // Reading.
   bool write_ended() const;
+  void sink_has_gone();
   void tell();
   std::optional<Delivery> next(const RunContext& ctx);
-  bool open_next_segment(std::unique_lock<std::mutex>& lock);
+  enum class Opened : std::uint8_t { yes, none, not_yet };
+  Opened open_next_segment(std::unique_lock<std::mutex>& lock);
+  bool open_segment(Segment& segment, Resume& resume);
+  void pass_by_delivered(std::uint64_t until);
   void close_reading();
   Delivery read_record(std::uint64_t end);
   Delivery skip_damage(std::uint64_t end, const std::optional<spool::RecordHeader>& header);
@@ -178,6 +190,7 @@ class Spool {
   std::uint64_t next_number_{1};
   std::uint64_t news_{0};  // counts what somebody may wait for
   bool write_ended_{false};
+  bool sink_gone_{false};
   bool final_commit_{false};
   std::vector<Tail> tails_;
   std::optional<std::pair<std::uint64_t, std::uint64_t>> kept_until_;  // segment and length that hold all of kept_

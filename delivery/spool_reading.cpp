@@ -1,10 +1,12 @@
 // The half of a spool that hands out.
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <stop_token>
 #include <utility>
 
@@ -20,6 +22,8 @@ using spool::kSegmentHeader;
 
 /// Damaged places that one run keeps aside: enough to look into, and no second spool.
 constexpr std::uint64_t kAsideMax = 64;
+/// Between two attempts to open a segment.
+constexpr std::chrono::milliseconds kOpenPause{200};
 
 bool read_whole(int fd, std::uint64_t offset, char* into, std::size_t bytes) {
   for (std::size_t done = 0; done < bytes;) {
@@ -51,6 +55,7 @@ Status Spool::read(Sender<Delivery> out, const RunContext& ctx) {
     if (sent == SendStatus::sent) continue;
     close_reading();
     if (sent == SendStatus::aborted) break;
+    if (sent == SendStatus::closed) sink_has_gone();
     if (sent == SendStatus::full && options_.account != nullptr) {
       SinkAccount& sink = options_.account->sink(options_.sink);
       sink.discarded("spooled", amount);  // it stays where it is
@@ -61,6 +66,16 @@ Status Spool::read(Sender<Delivery> out, const RunContext& ctx) {
   close_reading();
   if (ctx.run.done()) return fail(error_of(ctx.run));
   return {};
+}
+
+/// Nobody makes room any more.
+void Spool::sink_has_gone() {
+  {
+    const std::lock_guard lock(mutex_);
+    sink_gone_ = true;
+    ++news_;
+  }
+  changed_.notify_all();
 }
 
 bool Spool::write_ended() const {
@@ -85,7 +100,13 @@ std::optional<Delivery> Spool::next(const RunContext& ctx) {
     const std::uint64_t seen = news_;
     remove_delivered(lock);
     cut_tails(lock);
-    if (!reading_.segment && !open_next_segment(lock)) {
+    const Opened opened = reading_.segment ? Opened::yes : open_next_segment(lock);
+    if (opened == Opened::not_yet) {
+      if (write_ended_ && ctx.intake.done()) return std::nullopt;  // it stays for the next run
+      changed_.wait_for(lock, stop, kOpenPause, [&] { return news_ != seen; });
+      continue;
+    }
+    if (opened == Opened::none) {
       if (write_ended_) return std::nullopt;
     } else if (const Segment& segment = *reading_.segment; reading_.offset < segment.committed) {
       const std::uint64_t end = segment.committed;
@@ -110,43 +131,76 @@ std::optional<Delivery> Spool::next(const RunContext& ctx) {
   return std::nullopt;
 }
 
-bool Spool::open_next_segment(std::unique_lock<std::mutex>& lock) {
-  const auto found = std::find_if(segments_.begin(), segments_.end(), [](const auto& each) { return !each->read; });
-  if (found == segments_.end()) return false;
-  const std::shared_ptr<Segment> segment = *found;
-  lock.unlock();
-  const Result<int> fd = files_.open(segment->path, O_RDONLY | O_NOFOLLOW);
-  Resume resume;
-  if (fd) {
-    resume = store_->attach(name_, segment->path.string(), *fd, kSegmentHeader);
-  } else {
-    log::error(component_, "a segment cannot be read; what was in it is lost", {{"error", fd.error().message}});
-    damaged_.fetch_add(1);
-    damaged_bytes_.fetch_add(segment->length);
-  }
-  lock.lock();
-  if (!fd) {
+Spool::Opened Spool::open_next_segment(std::unique_lock<std::mutex>& lock) {
+  for (;;) {
+    const auto found = std::find_if(segments_.begin(), segments_.end(), [](const auto& each) { return !each->read; });
+    if (found == segments_.end()) return Opened::none;
+    const std::shared_ptr<Segment> segment = *found;
+    lock.unlock();
+    Resume resume;
+    const bool opened = open_segment(*segment, resume);
+    lock.lock();
+    if (opened) {
+      segment->file = resume.file;
+      segment->file_id = resume.file->id;
+      segment->delivered = std::max(segment->delivered, resume.offset);
+      reading_.segment = segment;
+      pass_by_delivered(resume.offset);
+      return Opened::yes;
+    }
+    if (!segment->lost) return Opened::not_yet;
     segment->read = true;
     segment->closed = true;
     segment->delivered = segment->committed = segment->length;
-    return open_next_segment(lock);
   }
-  segment->file = resume.file;
-  segment->file_id = resume.file->id;
-  segment->delivered = std::max(segment->delivered, resume.offset);
-  reading_.segment = segment;
-  reading_.fd = *fd;
+}
+
+/// Into `reading_`. Lost is only what is certainly gone; anything else that fails (no descriptors, no permission) is
+/// tried again.
+bool Spool::open_segment(Segment& segment, Resume& resume) {
+  const Result<int> fd = files_.open(segment.path, O_RDONLY | O_NOFOLLOW);
+  std::string trouble;
+  struct stat status {};
+  if (!fd) {
+    trouble = fd.error().message;
+    segment.lost = !files_.exists(segment.path);
+  } else if (::fstat(*fd, &status) != 0) {
+    trouble = "stat " + segment.path.string();
+  } else if (static_cast<std::uint64_t>(status.st_ino) != segment.inode) {
+    trouble = segment.path.string() + " is another file";
+    segment.lost = true;
+  } else {
+    resume = store_->attach(name_, segment.path.string(), *fd, kSegmentHeader);
+    if (resume.file->id == 0) trouble = "cannot identify " + segment.path.string();
+  }
+  if (trouble.empty()) {
+    if (std::exchange(reading_.in_trouble, false)) log::info(component_, "reading again");
+    reading_.fd = *fd;
+    return true;
+  }
+  if (fd) files_.close(*fd);
+  if (segment.lost) {
+    log::error(component_, "a segment is missing; what was in it is lost",
+               {{"error", trouble}, {"bytes", segment.length}});
+    damaged_.fetch_add(1);
+    damaged_bytes_.fetch_add(segment.length);
+  } else if (!std::exchange(reading_.in_trouble, true)) {
+    log::warn(component_, "cannot open a segment, tried again until it is possible", {{"error", trouble}});
+  }
+  return false;
+}
+
+/// What the sink has already is not in the spool any more.
+void Spool::pass_by_delivered(std::uint64_t until) {
   reading_.offset = kSegmentHeader;
-  // What the sink has already is not in the spool any more.
   char bytes[kRecordHeader];
-  while (reading_.offset < resume.offset && read_whole(reading_.fd, reading_.offset, bytes, sizeof(bytes))) {
-    const auto header = spool::parse_header({bytes, sizeof(bytes)}, {segment->number, reading_.offset});
+  while (reading_.offset < until && read_whole(reading_.fd, reading_.offset, bytes, sizeof(bytes))) {
+    const auto header = spool::parse_header({bytes, sizeof(bytes)}, {reading_.segment->number, reading_.offset});
     if (!header) break;
     subtract_events(header->amount.events);
     reading_.offset += header->bytes();
   }
-  reading_.offset = std::max(resume.offset, std::uint64_t{kSegmentHeader});
-  return true;
+  reading_.offset = std::max(until, std::uint64_t{kSegmentHeader});
 }
 
 void Spool::close_reading() {
@@ -239,7 +293,7 @@ void Spool::remove_delivered(std::unique_lock<std::mutex>& lock) {
       bytes_ -= segment->length;
       ++news_;
       lock.unlock();
-      static_cast<void>(files_.remove(done_path(segment->path)));
+      if (!segment->lost) static_cast<void>(files_.remove(done_path(segment->path)));
       if (segment->file) store_->finished(segment->file, segment->length);
       changed_.notify_all();
       lock.lock();
@@ -252,7 +306,7 @@ void Spool::remove_delivered(std::unique_lock<std::mutex>& lock) {
     }
     segment->end = Segment::End::retiring;
     lock.unlock();
-    static_cast<void>(files_.rename(segment->path, done_path(segment->path)));
+    if (!segment->lost) static_cast<void>(files_.rename(segment->path, done_path(segment->path)));
     progress_->retire(segment->path.string());
     lock.lock();
   }

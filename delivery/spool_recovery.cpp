@@ -65,13 +65,28 @@ Status Spool::recover() {
     }
     if (Status status = recover_segment(mark, number); !status) return status;
   }
+  if (!committed) announce_again();
   const std::lock_guard lock(mutex_);
-  for (const auto& segment : segments_) segment->committed = committed ? segment->length : 0;
+  if (committed) {
+    for (const auto& segment : segments_) segment->committed = segment->length;
+  }
   if (!segments_.empty()) {
     log::info(component_, "delivering what the last run left",
               {{"events", events_.load()}, {"bytes", bytes_}, {"segments", segments_.size()}});
   }
   return {};
+}
+
+/// The journal could not be written: the first commit that succeeds says what it has of the segments.
+void Spool::announce_again() {
+  std::vector<OutputMark> marks;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& segment : segments_) {
+      marks.push_back({segment->path.string(), segment->device, segment->inode, segment->length, nullptr});
+    }
+  }
+  if (!marks.empty()) progress_->complete(nobodys(), marks);
 }
 
 /// Files that the journal does not know: a segment of which no byte was announced, or one that was delivered. Anything
@@ -104,20 +119,25 @@ Status Spool::recover_segment(const OutputMark& mark, std::uint64_t number) {
   segment->inode = mark.inode;
   segment->length = mark.length;
   segment->closed = true;
-  const std::filesystem::path done = mark.path + ".done";
-  const bool delivered = files_.exists(done);
+  const Result<bool> delivered = was_delivered(mark.path);
+  if (!delivered) return fail(delivered.error());
+  if (*delivered) {
+    progress_->retire(mark.path);
+    return {};
+  }
   Result<int> fd = files_.open(segment->path, O_RDWR | O_NOFOLLOW);
+  if (!fd && files_.exists(segment->path)) return fail(fd.error());  // it is there: what is in it is not given up
   struct stat status {};
-  const bool same = fd && ::fstat(*fd, &status) == 0 && static_cast<std::uint64_t>(status.st_ino) == mark.inode;
-  if (delivered || !same) {
-    if (delivered) {
-      static_cast<void>(files_.remove(done));
-    } else {
-      log::error(component_, "a segment is missing; what was in it is lost",
-                 {{"path", mark.path}, {"bytes", mark.length}});
-      damaged_.fetch_add(1);
-      damaged_bytes_.fetch_add(mark.length);
-    }
+  if (fd && ::fstat(*fd, &status) != 0) {
+    const int code = errno;
+    files_.close(*fd);
+    return fail(Error::from_errno(code, "stat " + mark.path));
+  }
+  if (!fd || static_cast<std::uint64_t>(status.st_ino) != mark.inode) {
+    log::error(component_, "a segment is missing; what was in it is lost",
+               {{"path", mark.path}, {"bytes", mark.length}});
+    damaged_.fetch_add(1);
+    damaged_bytes_.fetch_add(mark.length);
     if (fd) files_.close(*fd);
     progress_->retire(mark.path);
     return {};
@@ -133,6 +153,20 @@ Status Spool::recover_segment(const OutputMark& mark, std::uint64_t number) {
   bytes_ += segment->length;
   segments_.push_back(std::move(segment));
   return kept;
+}
+
+/// The sink has all of the segment, and only the journal does not know yet. The file keeps its inode until it does (the
+/// next start removes it), so that no other segment gets it, but takes no room.
+Result<bool> Spool::was_delivered(const std::filesystem::path& path) {
+  const std::filesystem::path done = done_path(path);
+  const Result<int> fd = files_.open(done, O_WRONLY | O_NOFOLLOW);
+  if (!fd) {
+    if (files_.exists(done)) return fail(fd.error());
+    return false;
+  }
+  static_cast<void>(files_.truncate(*fd, 0, done));
+  files_.close(*fd);
+  return true;
 }
 
 /// Behind the committed end stands what the sources will bring again, and what they cannot bring again.

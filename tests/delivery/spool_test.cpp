@@ -33,9 +33,10 @@ class Process {
     std::uint64_t max_bytes{1 << 20};
     std::uint64_t segment_bytes{4096};
     StateFiles* files{nullptr};
+    StateFiles* store_files{nullptr};
   };
   explicit Process(const TempDir& dir, Options options) : dir_(dir) {
-    store = open_store(dir / "state");
+    store = open_store(dir / "state", options.store_files);
     const std::string name = Spool::name_of("out");
     store->begin_run({});
     CheckpointStore::RunChange change;
@@ -361,6 +362,137 @@ TEST_CASE("spool: a segment that lost its end with the power costs what was in i
   CHECK(process.read() == Arrived{"first"});
   CHECK(process.spool->damaged_records() >= 1);
   CHECK(process.ledger.snapshot().balanced);
+}
+
+TEST_CASE("spool: damage behind what the sink has does not bring that again") {
+  constexpr std::size_t kRecord = spool::kRecordHeader + 5;
+  const Ground ground;
+  {
+    Process process(ground.dir);
+    process.write({"first", "other", "third"});
+    auto [sender, receiver] = make_channel<Delivery>(10);
+    REQUIRE(process.spool->read(std::move(sender), kForEver));
+    Arrived arrived;
+    process.take(*receiver.try_recv(), arrived);
+    CHECK(arrived == Arrived{"first"});
+    REQUIRE(process.store->commit());
+  }
+  write_file(ground.segment(1), flipped(read_file(ground.segment(1)), spool::kSegmentHeader + kRecord + 3));
+  Process process(ground.dir);
+  process.write(std::vector<std::string>{});
+  CHECK(process.read() == Arrived{"third"});
+  CHECK(process.spool->damaged_records() == 1);
+}
+
+TEST_CASE("spool: a segment that cannot be opened for now is read later, and not lost") {
+  const Ground ground;
+  {
+    Process process(ground.dir);
+    process.write(Arrived{"one", "two"});
+    REQUIRE(process.store->commit());
+  }
+  FaultyFiles files;
+  Process process(ground.dir, {.files = &files});
+  process.write(std::vector<std::string>{});
+  int refused = 0;
+  files.on_open = [&](const fs::path&) { return ++refused <= 2 ? EMFILE : 0; };
+  CHECK(process.read() == Arrived{"one", "two"});
+  CHECK(refused > 2);
+  CHECK(process.spool->damaged_records() == 0);
+  CHECK(ground.log.contains("cannot open a segment"));
+  CHECK(ground.log.contains("reading again"));
+}
+
+TEST_CASE("spool: a segment that cannot be opened at the start is an error, and the next start delivers it") {
+  for (const std::string name : {"000000000001.spool", "000000000001.spool.done"}) {
+    CAPTURE(name);
+    const Ground ground;
+    {
+      Process process(ground.dir);
+      process.write(Arrived{"one", "two"});
+      REQUIRE(process.store->commit());
+    }
+    {
+      FaultyFiles files;
+      if (name.ends_with(".done")) write_file(ground.dir / "state/spool/out" / fs::path(name), "");
+      files.on_open = [&](const fs::path& path) { return path.filename() == name ? EACCES : 0; };
+      Process process(ground.dir, {.files = &files});
+      auto [sender, receiver] = make_channel<Delivery>(1);
+      const Status status = process.spool->write(std::move(receiver), kForEver);
+      REQUIRE(!status);
+      CHECK(status.error().message.find(name) != std::string::npos);
+      CHECK(process.read().empty());
+      CHECK(process.spool->damaged_records() == 0);
+      REQUIRE(process.store->commit());
+    }
+    fs::remove(ground.dir / "state/spool/out/000000000001.spool.done");
+    Process process(ground.dir);
+    process.write(std::vector<std::string>{});
+    CHECK(process.read() == Arrived{"one", "two"});
+  }
+}
+
+TEST_CASE("spool: what the last run left is handed out when the first commit fails and a later one does not") {
+  const Ground ground;
+  {
+    Process process(ground.dir);
+    process.write(Arrived{"one", "two"});
+    REQUIRE(process.store->commit());
+  }
+  FaultyFiles files;
+  files.sync_error = EIO;
+  Process process(ground.dir, {.store_files = &files});
+  CHECK(process.store->commit_failures() > 0);
+  files.sync_error = 0;
+  process.write(std::vector<std::string>{});
+  REQUIRE(process.store->commit());
+  CHECK(process.read() == Arrived{"one", "two"});
+}
+
+TEST_CASE("spool: deliveries out of order fill a spool, and all of them arrive once the sink takes them") {
+  const Ground ground;
+  Process process(ground.dir, {.max_bytes = 16384});
+  constexpr int kBatches = 30;
+  std::vector<Delivery> deliveries(2 * kBatches);
+  Arrived expected(2 * kBatches);
+  for (int i = 0; i < kBatches; ++i) {  // the important half of each first
+    const auto batch = std::make_shared<DeliveryParts>(DeliveryParts{2});
+    const std::uint64_t at = process.sent;
+    for (const int place : {i, kBatches + i}) {
+      process.sent = at;
+      expected[static_cast<std::size_t>(place)] = text_of(1500, static_cast<unsigned>(place));
+      Delivery& each = deliveries[static_cast<std::size_t>(place)];
+      each = process.delivery(expected[static_cast<std::size_t>(place)]);
+      each.batch = batch;
+    }
+  }
+  Writing writing(process, 2 * kBatches);
+  for (Delivery& each : deliveries) writing.put(std::move(each));
+  wait_for([&] { return process.spool->events() == 2 * kBatches; });
+  writing.close();
+  auto [sender, receiver] = make_channel<Delivery>(1);
+  std::thread reading([&process, tx = std::make_shared<Sender<Delivery>>(std::move(sender))] {
+    CHECK(process.spool->read(std::move(*tx), kForEver));
+  });
+  Arrived arrived;
+  while (const std::optional<Delivery> each = receiver.recv({})) process.take(*each, arrived);
+  reading.join();
+  CHECK(writing.end());
+  CHECK(arrived == expected);
+}
+
+TEST_CASE("spool: a writer that waits for room ends when the sink does") {
+  const Ground ground;
+  Process process(ground.dir, {.max_bytes = 16384});
+  Writing writing(process, 20);
+  for (int i = 0; i < 20; ++i) writing.put(process.delivery(text_of(1500)));
+  wait_for([&] { return ground.log.contains("the spool is full"); });
+  auto [sender, receiver] = make_channel<Delivery>(1);
+  receiver = {};
+  REQUIRE(process.spool->read(std::move(sender), kForEver));
+  const Status status = writing.end();
+  REQUIRE(!status);
+  CHECK(status.error().kind == ErrorKind::closed);
 }
 
 TEST_CASE("spool: a missing segment is reported, and the others are delivered") {

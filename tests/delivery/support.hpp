@@ -122,12 +122,14 @@ class FaultyFiles : public StateFiles {
   int output_sync_error{0};
   int syncs{0};
   int writes{0};
+  std::function<int(const fs::path&)> on_open;  ///< the error to fail with, 0: none
   std::function<void()> on_write;
   std::function<void()> on_output_sync;
   bool dead() const { return dead_; }
 
   Result<int> open(const fs::path& path, int flags) override {
     if ((flags & O_CREAT) != 0 && !step()) return killed();
+    if (const int code = on_open ? on_open(path) : 0) return fail(Error::from_errno(code, "open " + path.string()));
     return StateFiles::open(path, flags);
   }
   Result<std::size_t> write_at(int fd, std::span<const char> bytes, std::uint64_t offset,
