@@ -267,9 +267,10 @@ Status Spool::make_room(std::uint64_t bytes, const RunContext& ctx) {
   return {};
 }
 
-/// Whether what comes next has to be taken beyond the limit. Deliveries by level come out of order, and the store
-/// commits nothing before the gaps they leave are closed: waiting for the sink would be waiting for ever, for it is
-/// handed nothing that is not committed. What closes them is behind this one, in a queue that has limits of its own.
+/// Whether what comes next has to be taken beyond the limit. While only some parts of a batch are there (one that was
+/// split by level), or something came ahead of its turn, the store commits nothing: waiting for the sink would be
+/// waiting for ever, for it is handed nothing that is not committed. What closes the gap is this one, or behind it in a
+/// queue that has limits of its own.
 bool Spool::closes_gap() {
   if (!store_->commit()) return false;  // a journal that cannot be written says nothing about gaps
   const std::lock_guard lock(mutex_);
