@@ -545,7 +545,14 @@ Status JournalledCheckpoints::announce(SinkTracker& sink, const OutputMark& mark
     if (journal_) {
       journal::Group group;
       group.add(journal::RecordType::sink, record);
-      if (Status status = journal_->append(group); !status) return status;
+      // Behind what a failed sync may have taken away nothing is found again: then all of it is written anew.
+      journal::State next;
+      if (journal_->suspect()) {
+        next = state_;
+        next.apply(record);
+      }
+      Status status = journal_->suspect() ? journal_->rewrite(next) : journal_->append(group);
+      if (!status) return status;
     }
     state_.apply(record);
   }

@@ -249,11 +249,11 @@ OutputTrouble OutputSet::check_frames(OutputFile& file) {
   if (known != whole_.end() && known->second == file.length) return {};
   const int flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | (options_.follow_symlinks ? 0 : O_NOFOLLOW);
   const int fd = layer_.open(file.path.c_str(), flags, 0);
-  if (fd < 0) return trouble(errno, "open " + file.path + " to see where its frames end");
+  // Renamed in this moment: the next attempt opens what is there by then.
+  if (fd < 0) return trouble(errno == ENOENT ? ESTALE : errno, "open " + file.path + " to see where its frames end");
   const OutputHandle handle(fd);
   struct ::stat info {};
   if (layer_.fstat(fd, info) != 0) return trouble(errno, "stat " + file.path);
-  // Renamed in this moment: the next attempt opens what is there by then.
   if (info.st_dev != file.device || info.st_ino != file.inode) return trouble(ESTALE, "open " + file.path);
   const auto walk = walk_frames(options_.compression, fd, file.length, file.path);
   if (!walk && walk.error().kind == ErrorKind::invalid) {

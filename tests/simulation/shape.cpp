@@ -49,6 +49,9 @@ Shape Shape::of(std::uint64_t seed, Bug bug) {
   shape.outputs_rotate = dice.chance(1, 4);
   shape.disk_fills = dice.chance(1, 3);
   shape.disk_errs = dice.chance(1, 4);
+  // A disk whose syncs fail and which then loses power may take away what a later sync seemed to save. Nothing is promised
+  // for both together, see docs/operations.md.
+  if (shape.power_cuts) shape.disk_errs = false;
   shape.lives = static_cast<unsigned>(dice.between(1, 5));
   shape.steps = static_cast<unsigned>(dice.between(20, 150));
   shape.compact_at = dice.between(200, 3000);
