@@ -23,6 +23,18 @@ auto uninterrupted(Call call) {
 
 }  // namespace
 
+ssize_t read_at(int fd, std::span<char> into, std::uint64_t offset) noexcept {
+  std::size_t done = 0;
+  while (done < into.size()) {
+    const ssize_t got = uninterrupted(
+        [&] { return ::pread(fd, into.data() + done, into.size() - done, static_cast<off_t>(offset + done)); });
+    if (got < 0) return -1;
+    if (got == 0) break;
+    done += static_cast<std::size_t>(got);
+  }
+  return static_cast<ssize_t>(done);
+}
+
 Result<int> StateFiles::open(const std::filesystem::path& path, int flags) {
   const int fd = uninterrupted([&] { return ::open(path.c_str(), flags | O_CLOEXEC, 0600); });
   if (fd < 0) return failed("open", path, errno);
@@ -37,15 +49,9 @@ Result<std::string> StateFiles::read_all(int fd, const std::filesystem::path& pa
   struct stat status {};
   if (::fstat(fd, &status) != 0) return failed("stat", path, errno);
   std::string bytes(static_cast<std::size_t>(status.st_size), '\0');
-  std::size_t done = 0;
-  while (done < bytes.size()) {
-    const ssize_t got =
-        uninterrupted([&] { return ::pread(fd, bytes.data() + done, bytes.size() - done, static_cast<off_t>(done)); });
-    if (got < 0) return failed("read", path, errno);
-    if (got == 0) break;
-    done += static_cast<std::size_t>(got);
-  }
-  bytes.resize(done);
+  const ssize_t got = read_at(fd, bytes, 0);
+  if (got < 0) return failed("read", path, errno);
+  bytes.resize(static_cast<std::size_t>(got));
   return bytes;
 }
 

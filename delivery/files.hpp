@@ -5,9 +5,20 @@
 #include <span>
 #include <string>
 
+#include <sys/types.h>
+
 #include "channel/result.hpp"
 
 namespace logpipe {
+
+/// pread(2) until `into` is full or the file ends: how many bytes that were, fewer only at the end; -1 and errno.
+/// Repeats interrupted calls.
+ssize_t read_at(int fd, std::span<char> into, std::uint64_t offset) noexcept;
+
+/// The same where anything less than all of it is a failure.
+inline bool read_whole(int fd, std::span<char> into, std::uint64_t offset) noexcept {
+  return read_at(fd, into, offset) == static_cast<ssize_t>(into.size());
+}
 
 /// The few operations on files that durability rests on, so that a test can fail any of them or stop at any byte.
 /// Errors name the operation and the path. Interrupted calls are repeated. Threads: any.

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "delivery/bytes.hpp"
+#include "delivery/files.hpp"
 
 namespace logpipe {
 namespace {
@@ -31,17 +32,11 @@ class Bytes {
 
   /// Up to `out.size()` bytes from `offset` on; fewer only at the end.
   Result<std::string_view> at(std::uint64_t offset, std::span<char> out) const {
-    std::size_t done = 0;
     const std::size_t want =
         offset >= size_ ? 0 : static_cast<std::size_t>(std::min<std::uint64_t>(out.size(), size_ - offset));
-    while (done < want) {
-      const ssize_t got = ::pread(fd_, out.data() + done, want - done, static_cast<off_t>(offset + done));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return fail(Error::from_errno(errno, "read " + path_));
-      if (got == 0) break;  // it has been cut meanwhile
-      done += static_cast<std::size_t>(got);
-    }
-    return std::string_view(out.data(), done);
+    const ssize_t got = read_at(fd_, out.first(want), offset);  // fewer: it has been cut meanwhile
+    if (got < 0) return fail(Error::from_errno(errno, "read " + path_));
+    return std::string_view(out.data(), static_cast<std::size_t>(got));
   }
 
  private:

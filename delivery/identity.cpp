@@ -6,6 +6,9 @@
 #include <xxhash.h>
 
 #include <cerrno>
+#include <span>
+
+#include "delivery/files.hpp"
 
 namespace logpipe {
 namespace detail {
@@ -43,16 +46,10 @@ Result<FileHead> read_head(int fd) {
   head.identity.inode = status.st_ino;
   head.identity.birth_ns = birth_of(fd);
   head.size = static_cast<std::uint64_t>(status.st_size);
-  std::uint32_t have = 0;
-  while (have < head.bytes.size()) {
-    const ssize_t got = ::pread(fd, head.bytes.data() + have, head.bytes.size() - have, have);
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail(Error::from_errno(errno, "read"));
-    if (got == 0) break;
-    have += static_cast<std::uint32_t>(got);
-  }
-  head.identity.head_bytes = have;
-  head.identity.head_hash = XXH3_64bits(head.bytes.data(), have);
+  const ssize_t got = read_at(fd, head.bytes, 0);
+  if (got < 0) return fail(Error::from_errno(errno, "read"));
+  head.identity.head_bytes = static_cast<std::uint32_t>(got);
+  head.identity.head_hash = XXH3_64bits(head.bytes.data(), head.identity.head_bytes);
   return head;
 }
 
@@ -73,15 +70,9 @@ PositionCheck check_position(int fd, std::uint64_t size, const journal::Position
   const std::uint32_t bytes = position.witness.bytes;
   if (bytes == 0 || bytes > Witness::kBytesMax || bytes > position.offset) return PositionCheck::fits;
   std::array<char, Witness::kBytesMax> before{};
-  std::uint32_t have = 0;
-  while (have < bytes) {
-    const ssize_t got =
-        ::pread(fd, before.data() + have, bytes - have, static_cast<off_t>(position.offset - bytes + have));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return PositionCheck::fits;  // what cannot be read now is for the reading to report
-    if (got == 0) return PositionCheck::beyond_end;
-    have += static_cast<std::uint32_t>(got);
-  }
+  const ssize_t got = read_at(fd, std::span(before).first(bytes), position.offset - bytes);
+  if (got < 0) return PositionCheck::fits;  // what cannot be read now is for the reading to report
+  if (static_cast<std::uint32_t>(got) < bytes) return PositionCheck::beyond_end;
   return witness_of({before.data(), bytes}) == position.witness ? PositionCheck::fits : PositionCheck::other_bytes;
 }
 

@@ -25,16 +25,6 @@ constexpr std::uint64_t kAsideMax = 64;
 /// Between two attempts to open a segment.
 constexpr std::chrono::milliseconds kOpenPause{200};
 
-bool read_whole(int fd, std::uint64_t offset, char* into, std::size_t bytes) {
-  for (std::size_t done = 0; done < bytes;) {
-    const ssize_t got = ::pread(fd, into + done, bytes - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    done += static_cast<std::size_t>(got);
-  }
-  return true;
-}
-
 }  // namespace
 
 Status Spool::read(Sender<Delivery> out, const RunContext& ctx) {
@@ -194,7 +184,7 @@ bool Spool::open_segment(Segment& segment, Resume& resume) {
 void Spool::pass_by_delivered(std::uint64_t until) {
   reading_.offset = kSegmentHeader;
   char bytes[kRecordHeader];
-  while (reading_.offset < until && read_whole(reading_.fd, reading_.offset, bytes, sizeof(bytes))) {
+  while (reading_.offset < until && read_whole(reading_.fd, bytes, reading_.offset)) {
     const auto header = spool::parse_header({bytes, sizeof(bytes)}, {reading_.segment->number, reading_.offset});
     if (!header) break;
     subtract_events(header->amount.events);
@@ -212,14 +202,14 @@ void Spool::close_reading() {
 Delivery Spool::read_record(std::uint64_t end) {
   const std::uint64_t offset = reading_.offset;
   char bytes[kRecordHeader];
-  if (end - offset < kRecordHeader || !read_whole(reading_.fd, offset, bytes, sizeof(bytes))) {
+  if (end - offset < kRecordHeader || !read_whole(reading_.fd, bytes, offset)) {
     return skip_damage(end, std::nullopt);
   }
   const auto header = spool::parse_header({bytes, sizeof(bytes)}, {reading_.segment->number, offset});
   if (!header || header->payload_bytes() > end - offset - kRecordHeader) return skip_damage(end, std::nullopt);
   reading_.buffer.resize(header->payload_bytes());
   Delivery delivery(*options_.blocks);
-  const bool good = read_whole(reading_.fd, offset + kRecordHeader, reading_.buffer.data(), reading_.buffer.size()) &&
+  const bool good = read_whole(reading_.fd, reading_.buffer, offset + kRecordHeader) &&
                     spool::is_intact(*header, reading_.buffer) && spool::restore(*header, reading_.buffer, delivery);
   if (!good) return skip_damage(end, header);
   oldest_ns_.store(static_cast<std::int64_t>(header->read_ns));
@@ -241,7 +231,7 @@ Delivery Spool::skip_damage(std::uint64_t end, const std::optional<spool::Record
     next = offset + header->bytes();
   } else {
     std::string rest(static_cast<std::size_t>(end - offset), '\0');
-    if (read_whole(reading_.fd, offset, rest.data(), rest.size())) {
+    if (read_whole(reading_.fd, rest, offset)) {
       next = spool::find_header(rest, {reading_.segment->number, offset}, offset + 1).value_or(end);
     }
   }
@@ -265,7 +255,7 @@ Delivery Spool::skip_damage(std::uint64_t end, const std::optional<spool::Record
 void Spool::keep_aside(std::uint64_t end) {
   if (damaged_.load() >= kAsideMax) return;
   std::string bytes(static_cast<std::size_t>(end - reading_.offset), '\0');
-  if (!read_whole(reading_.fd, reading_.offset, bytes.data(), bytes.size())) return;
+  if (!read_whole(reading_.fd, bytes, reading_.offset)) return;
   const std::filesystem::path path = reading_.segment->path.string() + ".damaged-" + std::to_string(reading_.offset);
   const Result<int> fd = files_.open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW);
   if (!fd) return;

@@ -27,16 +27,6 @@ std::uint64_t number_of(const std::filesystem::path& path) {
   return error == std::errc() && (rest == ".spool" || rest == ".spool.done") ? number : 0;
 }
 
-bool read_whole(int fd, std::uint64_t offset, char* into, std::size_t bytes) {
-  for (std::size_t done = 0; done < bytes;) {
-    const ssize_t got = ::pread(fd, into + done, bytes - done, static_cast<off_t>(offset + done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got <= 0) return false;
-    done += static_cast<std::size_t>(got);
-  }
-  return true;
-}
-
 }  // namespace
 
 void Spool::open(CheckpointStore& store, SinkProgress& progress) {
@@ -172,7 +162,7 @@ Result<bool> Spool::was_delivered(const std::filesystem::path& path) {
 /// Behind the committed end stands what the sources will bring again, and what they cannot bring again.
 Status Spool::keep_tail(int fd, const Segment& segment, std::uint64_t size) {
   std::string tail(static_cast<std::size_t>(size - segment.length), '\0');
-  const bool readable = read_whole(fd, segment.length, tail.data(), tail.size());
+  const bool readable = read_whole(fd, tail, segment.length);
   const std::size_t before = kept_.size();
   for (std::uint64_t at = 0; readable && at < tail.size();) {
     const std::string_view rest = std::string_view(tail).substr(at);
@@ -195,7 +185,7 @@ Status Spool::keep_tail(int fd, const Segment& segment, std::uint64_t size) {
 void Spool::count_events(int fd, const Segment& segment) {
   char bytes[kRecordHeader];
   for (std::uint64_t offset = kSegmentHeader; offset + kRecordHeader <= segment.length;) {
-    if (!read_whole(fd, offset, bytes, sizeof(bytes))) return;
+    if (!read_whole(fd, bytes, offset)) return;
     const auto header = spool::parse_header({bytes, sizeof(bytes)}, {segment.number, offset});
     if (!header) return;
     events_.fetch_add(header->amount.events);
