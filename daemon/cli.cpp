@@ -17,8 +17,10 @@
 #include "config/load.hpp"
 #include "config/suggest.hpp"
 #include "config/units.hpp"
+#include "daemon/cases.hpp"
 #include "daemon/daemon.hpp"
 #include "daemon/exit_status.hpp"
+#include "daemon/explain.hpp"
 #include "daemon/filter_config.hpp"
 #include "daemon/reload_client.hpp"
 #include "daemon/settings.hpp"
@@ -50,6 +52,8 @@ struct Arguments {
   bool json{false};
   TortureOptions torture;
   std::string torture_duration;
+  ExplainOptions explain;
+  TestOptions test;
 };
 
 bool color_wanted(const std::string& choice, int fd) {
@@ -74,8 +78,10 @@ void configure_log(const Arguments& arguments, const LogSettings& settings) {
   log::configure(options);
 }
 
-/// Loads and decodes; reports everything that is wrong to stderr. Nothing when there are errors.
-std::optional<Settings> load_settings(const Arguments& arguments, std::string* problems = nullptr) {
+/// Loads and decodes; reports everything that is wrong to stderr. Nothing when there are errors. `read_with` gets what
+/// the settings' marks point into.
+std::optional<Settings> load_settings(const Arguments& arguments, std::string* problems = nullptr,
+                                      config::Diagnostics* read_with = nullptr) {
   config::Diagnostics diagnostics;
   Settings settings;
   try {
@@ -96,6 +102,7 @@ std::optional<Settings> load_settings(const Arguments& arguments, std::string* p
   std::fputs(text.c_str(), where);
   if (problems != nullptr) *problems += config::render_text(diagnostics, config::Color::off);
   if (!diagnostics.ok()) return std::nullopt;
+  if (read_with != nullptr) *read_with = std::move(diagnostics);
   return settings;
 }
 
@@ -229,6 +236,19 @@ int torture_pipeline(const Arguments& arguments) {
   return run_torture(config::load(arguments.config, environment, diagnostics), arguments.torture);
 }
 
+int explain(const Arguments& arguments) {
+  config::Diagnostics marks;
+  const std::optional<Settings> settings = load_settings(arguments, nullptr, &marks);
+  if (!settings) return kExitConfig;
+  return run_explain(*settings, marks, arguments.explain, stdin);
+}
+
+int test(const Arguments& arguments) {
+  TestOptions options = arguments.test;
+  options.config = arguments.config;
+  return run_test(options);
+}
+
 void add_config_option(CLI::App& app, Arguments& arguments, bool required) {
   CLI::Option* option =
       app.add_option("-c,--config", arguments.config, "Configuration file; several are merged; `-` is stdin")
@@ -299,6 +319,22 @@ void add_tap_options(CLI::App& app, Arguments& arguments) {
       ->check(CLI::IsMember({"auto", "always", "never"}));
 }
 
+void add_explain_options(CLI::App& app, Arguments& arguments) {
+  add_config_option(app, arguments, true);
+  app.add_option("--pipeline", arguments.explain.pipeline, "Only this pipeline (default: those the source feeds)")
+      ->type_name("NAME");
+  app.add_option("--source", arguments.explain.source, "As if this source had read it (default: the pipeline's first)")
+      ->type_name("NAME");
+  app.add_flag("--whole", arguments.explain.whole, "All of the input is one event (default: each line is one)");
+  app.add_flag("--json", arguments.explain.json, "A JSON object for each event");
+}
+
+void add_test_options(CLI::App& app, Arguments& arguments) {
+  app.add_option("CASES", arguments.test.files, "Files of cases")->type_name("FILE")->required();
+  add_config_option(app, arguments, false);
+  app.add_option("--junit", arguments.test.junit, "Write a JUnit report, too")->type_name("FILE");
+}
+
 void add_torture_options(CLI::App& app, Arguments& arguments) {
   add_config_option(app, arguments, true);
   TortureOptions& options = arguments.torture;
@@ -322,11 +358,12 @@ void add_torture_options(CLI::App& app, Arguments& arguments) {
 /// The closest of our flags and commands to what could not be understood.
 std::string suggestion(const std::vector<std::string>& unknown) {
   static const std::vector<std::string_view> known{
-      "--config", "--once",  "--ledger", "--log-level", "--log-format", "--color",   "--quiet",         "--verbose",
-      "--parse",  "--level", "--set",    "--output",    "--help",       "--version", "--format",        "run",
-      "validate", "tap",     "reload",   "torture",     "--socket",     "--listen",  "--where",         "--replay",
-      "--since",  "--kill9", "--rotate", "--truncate",  "--disk-full",  "--seed",    "--duration",      "--keep",
-      "--json",   "verify",  "--source", "--sink",      "--key",        "--per",     "--allow-filtered"};
+      "--config", "--once",     "--ledger", "--log-level", "--log-format", "--color",   "--quiet",          "--verbose",
+      "--parse",  "--level",    "--set",    "--output",    "--help",       "--version", "--format",         "run",
+      "validate", "tap",        "reload",   "torture",     "--socket",     "--listen",  "--where",          "--replay",
+      "--since",  "--kill9",    "--rotate", "--truncate",  "--disk-full",  "--seed",    "--duration",       "--keep",
+      "--json",   "verify",     "--source", "--sink",      "--key",        "--per",     "--allow-filtered", "explain",
+      "test",     "--pipeline", "--whole",  "--junit"};
   for (const std::string& word : unknown) {
     const auto best = config::suggest(word.substr(0, word.find('=')), known);
     if (!best.empty()) return "did you mean " + std::string(best) + "?";
@@ -361,6 +398,12 @@ int run_command_line(int argc, char** argv) try {
   CLI::App* verify_command = app.add_subcommand("verify", "Compare what was read with what was written");
   add_verify_options(*verify_command, arguments);
 
+  CLI::App* explain_command =
+      app.add_subcommand("explain", "Show what every stage does to the events on standard input, and why");
+  add_explain_options(*explain_command, arguments);
+  CLI::App* test_command = app.add_subcommand("test", "Run cases: events that go in, and what has to come out");
+  add_test_options(*test_command, arguments);
+
   CLI::App* torture_command =
       app.add_subcommand("torture", "Break a pipeline of files again and again, and count what arrives");
   add_torture_options(*torture_command, arguments);
@@ -389,6 +432,8 @@ int run_command_line(int argc, char** argv) try {
   if (reload_command->parsed()) return reload(arguments);
   if (tap_command->parsed()) return tap(arguments);
   if (verify_command->parsed()) return verify_files(arguments);
+  if (explain_command->parsed()) return explain(arguments);
+  if (test_command->parsed()) return test(arguments);
   if (torture_command->parsed()) return torture_pipeline(arguments);
   return run(arguments, app);
 } catch (const std::exception& error) {

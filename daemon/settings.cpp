@@ -147,7 +147,8 @@ void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Set
   const SinkEntry* entry = find_sink(*common.type);
   if (entry == nullptr) return unknown_type(decoder, "sink type", common.type, sink_registry());
   Settings::SinkSettings sink{
-      named.name, entry->decode(object), std::nullopt, common.queue.value_or(settings.queue), *common.when, {}};
+      named.name, entry->decode(object), std::nullopt, common.queue.value_or(settings.queue), *common.when, {},
+      named.mark};
   Node options = named.value;
   std::erase_if(options.entries, [](const Node::Entry& option) { return option.key == "when"; });
   sink.fingerprint = config::fingerprint(options);
@@ -181,7 +182,7 @@ std::vector<Settings::StageSettings> decode_stages(const std::vector<config::Nam
     const int number = ++seen[choice.name];
     std::string fingerprint = choice.name + config::fingerprint(choice.options) + plan->content();
     decoded.push_back({number == 1 ? choice.name : choice.name + "-" + std::to_string(number), std::move(plan),
-                       std::move(fingerprint)});
+                       std::move(fingerprint), choice.mark});
   }
   return decoded;
 }

@@ -127,6 +127,7 @@ struct Settings : ProcessSettings {
     std::string name;
     std::shared_ptr<const StagePlan> plan;
     std::string fingerprint;  ///< with the content of files that were read for it
+    config::Mark mark;        ///< of its name
   };
   struct SinkSettings {
     std::string name;
@@ -135,6 +136,7 @@ struct Settings : ProcessSettings {
     QueueSettings queue;
     std::string when_text;
     std::string fingerprint;  ///< with the queue, without `when`, which is the pipelines' affair
+    config::Mark mark;        ///< of its name
   };
 
   /// One chain: what comes from its sources and subscriptions passes its stages and goes to its sinks and topic.

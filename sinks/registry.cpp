@@ -16,6 +16,9 @@ class FilePlan final : public SinkPlan {
   std::unique_ptr<Sink> make(SinkServices services) const override {
     return make_file_sink(options_, std::move(services));
   }
+  void encode(const Batch& batch, std::span<const Event> events, Encoded& out) const override {
+    encode_events(batch, events, options_.encoding, out, Colors::off, options_.invalid_utf8);
+  }
   std::string constant_path() const override { return logpipe::constant_path(options_); }
 
  private:
@@ -28,6 +31,9 @@ class StdoutPlan final : public SinkPlan {
   explicit StdoutPlan(Options options) : options_(std::move(options)) {}
   std::unique_ptr<Sink> make(SinkServices services) const override {
     return make_stdout_sink(options_, std::move(services));
+  }
+  void encode(const Batch& batch, std::span<const Event> events, Encoded& out) const override {
+    encode_events(batch, events, options_.encoding, out, Colors::off, options_.invalid_utf8);
   }
   bool writes_stdout() const override { return true; }
 

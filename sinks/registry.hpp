@@ -15,6 +15,8 @@ class SinkPlan {
  public:
   virtual ~SinkPlan() = default;
   virtual std::unique_ptr<Sink> make(SinkServices services) const = 0;
+  /// What such a sink writes for `events`, without colours and before any compression; for showing.
+  virtual void encode(const Batch& batch, std::span<const Event> events, Encoded& out) const = 0;
   /// The only file it will write to, absolute and lexically normalised, so that two sinks in one file can be told
   /// before they start. Empty when it writes to none, or to a file per value.
   virtual std::string constant_path() const { return {}; }

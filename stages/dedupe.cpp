@@ -4,6 +4,7 @@
 
 #include "channel/cache.hpp"
 #include "delivery/fingerprint.hpp"
+#include "event/json.hpp"
 
 namespace logpipe {
 namespace {
@@ -40,6 +41,14 @@ class DedupeStage final : public Stage {
       return seen_.insert_if_absent(fingerprint(text), now, window_) ? std::nullopt
                                                                      : std::optional<Reason>(Reason::duplicate);
     });
+  }
+
+  std::string why(const Batch& batch, const Event& event) const override {
+    std::string scratch;
+    if (!key_) return "the line itself is the key";
+    const FieldTemplate::Rendered key = key_->render(batch, event, scratch);
+    if (key.missing != 0) return "a field of the key is missing, so it is like no other";
+    return "its key is " + json_string(key.text);
   }
 
  private:

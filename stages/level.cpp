@@ -35,6 +35,12 @@ class LevelStage final : public Stage {
     without_level_.add(without);
   }
 
+  std::string why(const Batch&, const Event& event) const override {
+    if (event.level == Level::unknown) return "no level found";
+    return "level " + std::string(level_name(event.level)) + (event.level < min_ ? " < " : " >= ") +
+           std::string(level_name(min_));
+  }
+
  private:
   const Level min_;
   const bool own_field_;

@@ -18,8 +18,8 @@ struct StageServices {
   HealthTable* health{nullptr};
 };
 
-/// The sign of life of the worker that applies a stage, among the values of `run` where there is one: a stage that waits
-/// for long says so, or the worker would be taken for stuck.
+/// The sign of life of the worker that applies a stage, among the values of `run` where there is one: a stage that
+/// waits for long says so, or the worker would be taken for stuck.
 inline constexpr Key<Heartbeat*> kWorkerHeartbeat{"worker heartbeat"};
 
 /// A function over a batch: parse, filter, enrich, hold back. Compiled once from its options; most need no clock and do
@@ -32,6 +32,9 @@ class Stage {
   /// What waits, waits with `run`. Once `run` has ended it may return at once, whatever state the batch is in: the
   /// batch is thrown away, uncommitted, to be read again.
   virtual void apply(Batch& batch, const Context& run) const = 0;
+  /// In a few words, for people: why apply() let this event pass or took it out. Empty where what has changed says
+  /// enough. Not for the data path.
+  virtual std::string why(const Batch&, const Event&) const { return {}; }
 };
 
 }  // namespace logpipe

@@ -7,6 +7,7 @@
 #include "channel/keyed_rate_limiter.hpp"
 #include "channel/rate_limiter.hpp"
 #include "channel/sleep.hpp"
+#include "event/json.hpp"
 #include "stages/shared_counter.hpp"
 
 namespace logpipe {
@@ -61,6 +62,12 @@ class ThrottleStage final : public Stage {
     } else {
       refuse(batch);
     }
+  }
+
+  std::string why(const Batch& batch, const Event& event) const override {
+    std::string scratch;
+    if (!key_) return {};
+    return "its key is " + json_string(key_of(batch, event, scratch));
   }
 
  private:
