@@ -53,12 +53,13 @@ struct Event {
   std::uint32_t edits{kNoEdit};  ///< first of its list of edits
   Level level{Level::unknown};
   Form form{Form::text};
-  bool level_known{false};    ///< `level` was looked for (and may still be unknown)
-  bool has_line_end{true};    ///< the body is followed by '\n' in the block
-  bool truncated{false};      ///< the line was longer than the limit
-  bool parse_failed{false};   ///< a parser was asked for and did not accept it; kept as text
-  bool escaped{false};        ///< json: a backslash is in it somewhere
-  bool several_lines{false};  ///< a line feed is in it somewhere
+  bool level_known{false};         ///< `level` was looked for (and may still be unknown)
+  bool has_line_end{true};         ///< the body is followed by '\n' in the block
+  bool truncated{false};           ///< the line was longer than the limit
+  bool parse_failed{false};        ///< a parser was asked for and did not accept it; kept as text
+  bool escaped{false};             ///< json: a backslash is in it somewhere
+  bool several_lines : 1 {false};  ///< a line feed is in it somewhere
+  bool redacted : 1 {false};  ///< what it holds was made unreadable by edits: its bytes must not leave as they came
 };
 static_assert(sizeof(Event) <= 32);
 
@@ -68,6 +69,7 @@ struct Edit {
   enum class Kind : std::uint8_t {
     replace,  ///< json: the value [target, target + target_length) of the block becomes `text`
     remove,   ///< json: the member [target, target + target_length), key and value, goes with the comma that held it
+    member,   ///< json: the member [target, target + target_length) becomes the member `text`, key and value
     append,   ///< `text` is one or more members (`"k":1,"m":"x"`) that follow the last one
   };
   std::string_view text;    ///< JSON; lives in the batch's arena or in a stage, which outlives the batch's work

@@ -2,9 +2,11 @@
 #include <cstring>
 #include <utility>
 
+#include "event/edit_list.hpp"
 #include "event/fields.hpp"
 #include "event/json.hpp"
 #include "event/json_walk.hpp"
+#include "event/plain_fields.hpp"
 
 namespace logpipe {
 
@@ -53,7 +55,8 @@ class Setter {
     if (event_.edits != kNoEdit) rewrite_appended();
     const std::uint64_t all = count_ == kWalkMax ? ~std::uint64_t{0} : (std::uint64_t{1} << count_) - 1;
     if (found_ == all) return;
-    put({found_ == 0 && !fragment.empty() ? fragment : missing(), 0, 0, kNoEdit, Edit::Kind::append});
+    overlay::put(batch_, event_,
+                 {found_ == 0 && !fragment.empty() ? fragment : missing(), 0, 0, kNoEdit, Edit::Kind::append});
   }
 
  private:
@@ -65,22 +68,48 @@ class Setter {
     return first;
   }
 
+  /// A member, which is set by `first` when it is the first of its name, and else goes.
+  void meet(std::size_t j, const Edit& first, const Edit& further) {
+    const bool is_first = take(j);
+    overlay::put(batch_, event_, is_first ? first : further);
+  }
+
+  /// A member whose key is in an edit already.
+  void meet_renamed(const Edit& renamed) {
+    const json::TextMember now = overlay::member_of(renamed);
+    for (std::size_t j = 0; j < count_; ++j) {
+      if (!json::key_equals(now.key, wanted_[j].name)) continue;
+      Edit gone{{}, renamed.target, renamed.target_length, kNoEdit, Edit::Kind::remove};
+      Edit changed = gone;
+      changed.kind = Edit::Kind::member;
+      if ((found_ >> j & 1) == 0) {
+        changed.text = overlay::member_text(wanted_[j].json_name, wanted_[j].json_value, batch_.arena);
+      }
+      meet(j, changed, gone);
+      return;
+    }
+  }
+
   void walk_json() {
     const json::Tape tape(batch_, event_);
+    overlay::EditCursor cursor(batch_, event_);
+    const bool edited = event_.edits != kNoEdit;
     tape.members(0, [&](std::uint32_t key, std::uint32_t value, std::uint32_t behind) {
+      const std::uint32_t begin = tape.entries[key];
+      if (edited) {
+        if (const Edit* const edit = cursor.at(begin); edit != nullptr) {
+          // What is gone stays gone; the first one that is left counts.
+          if (edit->kind == Edit::Kind::member) meet_renamed(Edit(*edit));
+          return true;
+        }
+      }
       for (std::size_t j = 0; j < count_; ++j) {
         if (!tape.key_equals(key, wanted_[j].name, wanted_[j].probe)) continue;
-        const std::uint32_t begin = tape.entries[key];
         const std::string_view old = tape.slice(value, behind);
         const auto old_begin = static_cast<std::uint32_t>(old.data() - tape.text);
         const auto old_length = static_cast<std::uint32_t>(old.size());
-        if (removed(begin)) {
-          // It is gone already; the first one that is left counts.
-        } else if (take(j)) {
-          put({wanted_[j].json_value, old_begin, old_length, kNoEdit, Edit::Kind::replace});
-        } else {
-          put({{}, begin, old_begin + old_length - begin, kNoEdit, Edit::Kind::remove});
-        }
+        meet(j, {wanted_[j].json_value, old_begin, old_length, kNoEdit, Edit::Kind::replace},
+             {{}, begin, old_begin + old_length - begin, kNoEdit, Edit::Kind::remove});
         break;
       }
       return true;
@@ -88,52 +117,21 @@ class Setter {
   }
 
   void walk_plain() {
-    const std::uint32_t size = event_.form == Form::fields ? event_.index_count : 1;
-    for (std::uint32_t i = 0; i < size; ++i) {
-      const std::string_view key = event_.form == Form::fields ? batch_.fields[event_.index_begin + i].key : "message";
+    const overlay::PlainFields fields(batch_, event_);
+    overlay::EditCursor cursor(batch_, event_);
+    for (std::uint32_t i = 0; i < fields.size(); ++i) {
+      const Edit* const edit = cursor.at(i);
+      if (edit != nullptr && edit->kind == Edit::Kind::remove) continue;
+      if (edit != nullptr && edit->kind == Edit::Kind::member) {
+        meet_renamed(Edit(*edit));
+        continue;
+      }
       for (std::size_t j = 0; j < count_; ++j) {
-        if (key != wanted_[j].name) continue;
-        if (removed(i)) {
-          // As above.
-        } else if (take(j)) {
-          put({wanted_[j].json_value, i, 0, kNoEdit, Edit::Kind::replace});
-        } else {
-          put({{}, i, 0, kNoEdit, Edit::Kind::remove});
-        }
+        if (fields.key(i) != wanted_[j].name) continue;
+        meet(j, {wanted_[j].json_value, i, 0, kNoEdit, Edit::Kind::replace}, {{}, i, 0, kNoEdit, Edit::Kind::remove});
         break;
       }
     }
-  }
-
-  bool removed(std::uint32_t target) const noexcept {
-    for (std::uint32_t e = event_.edits; e != kNoEdit; e = batch_.edits[e].next) {
-      if (batch_.edits[e].kind == Edit::Kind::remove && batch_.edits[e].target == target) return true;
-    }
-    return false;
-  }
-
-  /// Puts an edit where it belongs, in place of one for the same target.
-  void put(const Edit& edit) {
-    std::uint32_t before = kNoEdit;
-    std::uint32_t at = event_.edits;
-    while (at != kNoEdit) {
-      Edit& old = batch_.edits[at];
-      if (edit.kind != Edit::Kind::append) {
-        if (old.kind == Edit::Kind::append || old.target > edit.target) break;
-        if (old.target == edit.target) {
-          const std::uint32_t next = old.next;
-          old = edit;
-          old.next = next;
-          return;
-        }
-      }
-      before = at;
-      at = old.next;
-    }
-    const auto index = static_cast<std::uint32_t>(batch_.edits.size());
-    batch_.edits.push_back(edit);
-    batch_.edits.back().next = at;
-    (before == kNoEdit ? event_.edits : batch_.edits[before].next) = index;
   }
 
   /// Members that an earlier set appended get their new value where they are.
@@ -205,8 +203,69 @@ void set(Batch& batch, Event& event, const FieldSet& members) {
 }
 
 void set(Batch& batch, Event& event, std::string_view name, std::string_view json_value) {
-  const Wanted wanted{name, json_string(name, batch.arena), json_value, KeyProbe(name)};
+  overlay::set_member(batch, event, name, json_string(name, batch.arena), KeyProbe(name), json_value);
+}
+
+namespace overlay {
+
+void set_member(Batch& batch, Event& event, std::string_view name, std::string_view json_name, const KeyProbe& probe,
+                std::string_view json_value) {
+  const Wanted wanted{name, json_name, json_value, probe};
   Setter(batch, event, &wanted, 1).run({});
 }
+
+void put(Batch& batch, Event& event, Edit edit) {
+  std::uint32_t before = kNoEdit;
+  std::uint32_t at = event.edits;
+  while (at != kNoEdit) {
+    Edit& old = batch.edits[at];
+    if (edit.kind != Edit::Kind::append) {
+      if (old.kind == Edit::Kind::append || old.target > edit.target) break;
+      if (old.target == edit.target) {
+        edit.next = old.next;
+        old = edit;
+        return;
+      }
+    }
+    before = at;
+    at = old.next;
+  }
+  const auto index = static_cast<std::uint32_t>(batch.edits.size());
+  edit.next = at;
+  batch.edits.push_back(edit);
+  (before == kNoEdit ? event.edits : batch.edits[before].next) = index;
+}
+
+void copy_list(Batch& batch, Event& event) {
+  std::uint32_t last = kNoEdit;
+  for (std::uint32_t from = event.edits; from != kNoEdit; from = batch.edits[from].next) {
+    const auto index = static_cast<std::uint32_t>(batch.edits.size());
+    const Edit copy = batch.edits[from];
+    batch.edits.push_back(copy);
+    (last == kNoEdit ? event.edits : batch.edits[last].next) = index;
+    last = index;
+  }
+}
+
+std::string_view member_text(std::string_view json_key, std::string_view json_value, Arena& arena) {
+  const std::size_t size = json_key.size() + 1 + json_value.size();
+  char* const place = arena.allocate(size);
+  std::memcpy(place, json_key.data(), json_key.size());
+  place[json_key.size()] = ':';
+  std::memcpy(place + json_key.size() + 1, json_value.data(), json_value.size());
+  return {place, size};
+}
+
+std::string_view json_of(const FieldValue& value, Arena& arena) {
+  if (value.type != ValueType::string) return value.text;
+  if (!value.escaped) return json_string(value.text, arena);
+  char* const place = arena.allocate(value.text.size() + 2);
+  place[0] = '"';
+  std::memcpy(place + 1, value.text.data(), value.text.size());
+  place[value.text.size() + 1] = '"';
+  return {place, value.text.size() + 2};
+}
+
+}  // namespace overlay
 
 }  // namespace logpipe

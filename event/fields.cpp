@@ -4,12 +4,16 @@
 #include <cstring>
 #include <utility>
 
+#include "event/edit_list.hpp"
 #include "event/json_walk.hpp"
+#include "event/plain_fields.hpp"
 
 namespace logpipe {
 
 using json::Tape;
 using json::TextMember;
+using overlay::EditCursor;
+using overlay::PlainFields;
 
 KeyProbe::KeyProbe(std::string_view name) noexcept {
   for (const char c : name) {
@@ -71,8 +75,6 @@ namespace {
 
 using Steps = const std::vector<FieldPath::Step>&;
 
-constexpr std::string_view kMessage = "message";
-
 /// Descends from a value without a tape; `step` is the next step to take.
 std::optional<FieldValue> descend(FieldValue value, Steps steps, std::size_t step) {
   for (; step < steps.size(); ++step) {
@@ -124,15 +126,6 @@ std::optional<FieldValue> descend(const Tape& tape, std::uint32_t i, std::uint32
   return json::classify(tape.slice(i, next), tape.escaped);
 }
 
-/// The edit of the given target, if there is one.
-const Edit* edit_at(const Batch& batch, const Event& event, std::uint32_t target) noexcept {
-  for (std::uint32_t e = event.edits; e != kNoEdit; e = batch.edits[e].next) {
-    const Edit& edit = batch.edits[e];
-    if (edit.kind != Edit::Kind::append && edit.target == target) return &edit;
-  }
-  return nullptr;
-}
-
 std::optional<FieldValue> find_appended(const Batch& batch, const Event& event, Steps steps) {
   std::optional<FieldValue> result;
   for (std::uint32_t e = event.edits; e != kNoEdit; e = batch.edits[e].next) {
@@ -146,56 +139,58 @@ std::optional<FieldValue> find_appended(const Batch& batch, const Event& event, 
   return result ? descend(*result, steps, 1) : std::nullopt;
 }
 
+/// The same as find_json where there are edits to look at.
+std::optional<FieldValue> find_edited(const Batch& batch, const Event& event, Steps steps) {
+  const Tape tape(batch, event);
+  EditCursor cursor(batch, event);
+  std::optional<FieldValue> result;
+  bool found = false;
+  tape.members(0, [&](std::uint32_t key, std::uint32_t value, std::uint32_t behind) {
+    const Edit* edit = cursor.at(tape.entries[key]);
+    if (edit != nullptr && edit->kind == Edit::Kind::remove) return true;
+    if (edit != nullptr) {
+      const TextMember now = overlay::member_of(*edit);
+      found = json::key_equals(now.key, steps[0].key);
+      if (found) result = descend(json::classify(now.value), steps, 1);
+      return !found;
+    }
+    found = tape.key_equals(key, steps[0].key, steps[0].probe);
+    if (!found) return true;
+    edit = cursor.at(tape.entries[value]);
+    result = edit != nullptr ? descend(json::classify(edit->text), steps, 1) : descend(tape, value, behind, steps);
+    return false;
+  });
+  return found ? result : find_appended(batch, event, steps);
+}
+
 std::optional<FieldValue> find_json(const Batch& batch, const Event& event, Steps steps) {
+  if (event.edits != kNoEdit) return find_edited(batch, event, steps);
   const Tape tape(batch, event);
   std::uint32_t found = 0;
   std::uint32_t next = 0;
-  const Edit* replaced = nullptr;
   tape.members(0, [&](std::uint32_t key, std::uint32_t value, std::uint32_t behind) {
     if (!tape.key_equals(key, steps[0].key, steps[0].probe)) return true;
-    if (event.edits != kNoEdit) {
-      const Edit* removed = edit_at(batch, event, tape.entries[key]);
-      if (removed != nullptr && removed->kind == Edit::Kind::remove) return true;
-      replaced = edit_at(batch, event, tape.entries[value]);
-    }
     found = value;
     next = behind;
     return false;
   });
-  if (found == 0) return find_appended(batch, event, steps);
-  if (replaced != nullptr) return descend(json::classify(replaced->text), steps, 1);
+  if (found == 0) return std::nullopt;
   return descend(tape, found, next, steps);
 }
 
-FieldValue value_of(const FieldRef& field) noexcept {
-  if (!field.quoted && json::is_literal(field.value)) return json::classify(field.value);
-  return {ValueType::string, field.value};
-}
-
-/// The fields of an event that is not JSON, by their index: key and value.
-struct PlainFields {
-  PlainFields(const Batch& batch, const Event& event) noexcept : batch_(batch), event_(event) {}
-  std::uint32_t size() const noexcept { return event_.form == Form::fields ? event_.index_count : 1; }
-  std::string_view key(std::uint32_t i) const noexcept {
-    return event_.form == Form::fields ? batch_.fields[event_.index_begin + i].key : kMessage;
-  }
-  FieldValue value(std::uint32_t i) const noexcept {
-    if (event_.form == Form::fields) return value_of(batch_.fields[event_.index_begin + i]);
-    return {ValueType::string, batch_.text(event_)};
-  }
-
- private:
-  const Batch& batch_;
-  const Event& event_;
-};
-
 std::optional<FieldValue> find_plain(const Batch& batch, const Event& event, Steps steps) {
   const PlainFields fields(batch, event);
+  EditCursor cursor(batch, event);
   for (std::uint32_t i = 0; i < fields.size(); ++i) {
+    const Edit* const edit = cursor.at(i);
+    if (edit != nullptr && edit->kind == Edit::Kind::remove) continue;
+    if (edit != nullptr && edit->kind == Edit::Kind::member) {
+      const TextMember now = overlay::member_of(*edit);
+      if (json::key_equals(now.key, steps[0].key)) return descend(json::classify(now.value), steps, 1);
+      continue;
+    }
     if (fields.key(i) != steps[0].key) continue;
-    const Edit* edit = edit_at(batch, event, i);
-    if (edit == nullptr) return descend(fields.value(i), steps, 1);
-    if (edit->kind == Edit::Kind::replace) return descend(json::classify(edit->text), steps, 1);
+    return descend(edit != nullptr ? json::classify(edit->text) : fields.value(i), steps, 1);
   }
   return find_appended(batch, event, steps);
 }
@@ -212,28 +207,34 @@ std::string_view value_text(const FieldValue& value, Arena& arena) {
 }
 
 void for_each_field(const Batch& batch, const Event& event, Arena& scratch, FieldVisitor visit, void* context) {
+  EditCursor cursor(batch, event);
+  const auto visit_renamed = [&](const Edit& edit) {
+    const TextMember now = overlay::member_of(edit);
+    visit(context, json_unescape(now.key, scratch), json::classify(now.value));
+  };
   if (event.form == Form::json) {
     const Tape tape(batch, event);
     tape.members(0, [&](std::uint32_t key, std::uint32_t value, std::uint32_t behind) {
-      const std::string_view name = event.escaped ? json_unescape(tape.key(key), scratch) : tape.key(key);
-      const Edit* edit = nullptr;
-      if (event.edits != kNoEdit) {
-        edit = edit_at(batch, event, tape.entries[key]);
-        if (edit != nullptr && edit->kind == Edit::Kind::remove) return true;
-        edit = edit_at(batch, event, tape.entries[value]);
+      const Edit* edit = cursor.at(tape.entries[key]);
+      if (edit != nullptr) {
+        if (edit->kind == Edit::Kind::member) visit_renamed(*edit);
+        return true;
       }
-      visit(context, name,
+      edit = cursor.at(tape.entries[value]);
+      visit(context, event.escaped ? json_unescape(tape.key(key), scratch) : tape.key(key),
             edit != nullptr ? json::classify(edit->text) : json::classify(tape.slice(value, behind), tape.escaped));
       return true;
     });
   } else {
     const PlainFields fields(batch, event);
     for (std::uint32_t i = 0; i < fields.size(); ++i) {
-      const Edit* edit = edit_at(batch, event, i);
+      const Edit* const edit = cursor.at(i);
       if (edit == nullptr) {
         visit(context, fields.key(i), fields.value(i));
       } else if (edit->kind == Edit::Kind::replace) {
         visit(context, fields.key(i), json::classify(edit->text));
+      } else if (edit->kind == Edit::Kind::member) {
+        visit_renamed(*edit);
       }
     }
   }

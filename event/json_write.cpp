@@ -49,7 +49,7 @@ void write_object(const Batch& batch, const Event& event, Encoded& out) {
     if (tape.text + edit.target < at) continue;  // within a member that was removed
     writer.add(at, tape.text + edit.target);
     at = tape.text + edit.target + edit.target_length;
-    if (edit.kind == Edit::Kind::replace) {
+    if (edit.kind != Edit::Kind::remove) {
       writer.add(edit.text);
     } else if (writer.trim() == ',') {
       --writer.out;
@@ -113,6 +113,10 @@ void write_plain(const Batch& batch, const Event& event, InvalidUtf8 invalid, En
     if (edit != nullptr && edit->kind == Edit::Kind::remove) continue;
     if (comma) out.append(',');
     comma = true;
+    if (edit != nullptr && edit->kind == Edit::Kind::member) {
+      out.append(edit->text);
+      continue;
+    }
     const FieldRef* field = event.form == Form::fields ? &batch.fields[event.index_begin + i] : nullptr;
     if (field != nullptr) {
       put(field->key);
