@@ -81,7 +81,8 @@ TEST_CASE("torture: lines differ, have a name, and keep it whatever is put aroun
     for (const bool logfmt : {false, true}) {
       const std::string text = line_of("app-1", i, logfmt);
       CHECK(all.insert(text).second);
-      const auto name = name_in("prefix " + text);
+      const std::string prefixed = "prefix " + text;
+      const auto name = name_in(prefixed);
       REQUIRE(name);
       CHECK(name->source == "app-1");
       CHECK(name->number == i);
