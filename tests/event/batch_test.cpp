@@ -226,8 +226,8 @@ TEST_CASE("batch: events of several lines are cut where their segment says, and 
   CHECK(batch.raw(batch.events[0]) == "one\n two");
   CHECK(batch.raw(batch.events[1]) == "three");
   CHECK(batch.raw(batch.events[2]) == "four\n\n five");
-  CHECK(batch.events[0].several_lines);
-  CHECK_FALSE(batch.events[1].several_lines);
+  CHECK(bool(batch.events[0].several_lines));
+  CHECK_FALSE(bool(batch.events[1].several_lines));
   CHECK(batch.events[0].has_line_end);
   CHECK_FALSE(batch.events[2].has_line_end);
   CHECK(batch.events[0].source_bytes == 9);
