@@ -13,6 +13,9 @@ pkg_check_modules(microhttpd REQUIRED IMPORTED_TARGET libmicrohttpd)
 pkg_check_modules(libsystemd REQUIRED IMPORTED_TARGET libsystemd)
 pkg_check_modules(pcre2 REQUIRED IMPORTED_TARGET libpcre2-8)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
+if(LOGPIPE_LUA)
+  pkg_check_modules(lua REQUIRED IMPORTED_TARGET lua5.4)
+endif()
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 
 # Debian ships no CMake file for ConcurrentQueue.

@@ -52,6 +52,8 @@ std::string_view reason_name(Reason reason) noexcept {
       return "detached";
     case Reason::damaged:
       return "damaged";
+    case Reason::script:
+      return "script";
     case Reason::lookup:
       return "lookup";
   }

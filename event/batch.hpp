@@ -36,6 +36,7 @@ enum class Reason : std::uint8_t {
   topic,              ///< discarded: published under a topic that this pipeline does not subscribe to
   sampled,            ///< discarded: not among those that a `sample` keeps
   detached,           ///< discarded here: its sink has fallen behind, and reads it by itself later
+  script,             ///< discarded or failed: by a script, or because of an error in it
   lookup,             ///< failed: a service did not answer, and `on_error: discard`
   damaged,            ///< failed: could not be read back from the disk as it was written
 };

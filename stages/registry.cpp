@@ -6,6 +6,7 @@
 #include "stages/dedupe.hpp"
 #include "stages/enrich.hpp"
 #include "stages/level.hpp"
+#include "stages/lua.hpp"
 #include "stages/parse.hpp"
 #include "stages/sample.hpp"
 #include "stages/throttle.hpp"
@@ -65,6 +66,25 @@ std::unique_ptr<StagePlan> decode_enrich(config::Decoder& decoder) {
   return std::make_unique<Plan<EnrichOptions, &make_enrich_stage>>(std::move(options));
 }
 
+#ifdef LOGPIPE_LUA
+/// The script is read once, however many stages are made of it.
+class LuaPlan final : public StagePlan {
+ public:
+  explicit LuaPlan(std::shared_ptr<const LuaScript> script) : script_(std::move(script)) {}
+  std::unique_ptr<Stage> make(StageServices services) const override { return make_lua_stage(script_, services); }
+  std::string content() const override { return script_ ? content_of(*script_) : std::string(); }
+
+ private:
+  const std::shared_ptr<const LuaScript> script_;
+};
+
+std::unique_ptr<StagePlan> decode_lua(config::Decoder& decoder) {
+  LuaOptions options;
+  const bool usable = decoder.into(options);
+  return std::make_unique<LuaPlan>(usable ? load_script(options, decoder) : nullptr);
+}
+#endif
+
 /// For stages whose options say everything.
 template <class Options, MakeStage<Options> kMake>
 std::unique_ptr<StagePlan> decode_options(config::Decoder& decoder) {
@@ -79,6 +99,9 @@ constexpr StageEntry kStages[] = {
     {"enrich", &decode_enrich, &config::detail::schema_base<EnrichOptions>, "docs/components/stages/enrich.md"},
     {"level", &decode_options<LevelOptions, &make_level_stage>, &config::detail::schema_base<LevelOptions>,
      "docs/components/stages/level.md"},
+#ifdef LOGPIPE_LUA
+    {"lua", &decode_lua, &config::detail::schema_base<LuaOptions>, "docs/components/stages/lua.md"},
+#endif
     {"parse", &decode_options<ParseOptions, &make_parse_stage>, &config::detail::schema_base<ParseOptions>,
      "docs/components/stages/parse.md"},
     {"sample", &decode_options<SampleOptions, &make_sample_stage>, &config::detail::schema_base<SampleOptions>,

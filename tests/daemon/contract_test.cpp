@@ -60,6 +60,13 @@ const std::map<std::string, StageCase> kStages{
       1,
       "logpipe_discarded_events_total",
       {{"component", "level"}, {"reason", "level"}, {"intentional", "true"}}}},
+#ifdef LOGPIPE_LUA
+    {"lua",
+     {"{lua: 'function process(event) return event.message ~= \"no JSON at all\" end'}",
+      2,
+      "logpipe_discarded_events_total",
+      {{"component", "lua"}, {"reason", "script"}, {"intentional", "true"}}}},
+#endif
     {"parse",
      {"{parse: {format: json, on_failure: discard}}",
       2,

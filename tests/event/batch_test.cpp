@@ -184,7 +184,7 @@ TEST_CASE("batch: memory of one odd batch is given back, that of a steady load i
 
 TEST_CASE("batch: every reason has a name of its own") {
   std::vector<std::string_view> names;
-  for (int i = 0; i <= static_cast<int>(Reason::sampled); ++i) {
+  for (int i = 0; i <= static_cast<int>(Reason::damaged); ++i) {
     const std::string_view name = reason_name(static_cast<Reason>(i));
     CHECK(name != "unknown");
     for (const std::string_view other : names) CHECK(name != other);
