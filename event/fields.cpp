@@ -71,6 +71,14 @@ std::optional<FieldPath> FieldPath::parse(std::string_view text, std::string* wh
   return path;
 }
 
+FieldPath FieldPath::of(std::vector<Step> steps, std::string spelling) {
+  FieldPath path;
+  path.steps_ = std::move(steps);
+  for (Step& step : path.steps_) step.probe = KeyProbe(step.key);
+  path.spelling_ = std::move(spelling);
+  return path;
+}
+
 namespace {
 
 using Steps = const std::vector<FieldPath::Step>&;

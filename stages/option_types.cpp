@@ -75,6 +75,30 @@ std::string print(config::Tag<LevelCondition>, const LevelCondition& condition) 
   return config::yaml_scalar(condition.text());
 }
 
+bool decode(config::Decoder& decoder, EventCondition& out) {
+  return decode_parsed(decoder, out, config::Code::expression);
+}
+
+config::TypeInfo describe(config::Tag<EventCondition>) {
+  return {.kind = config::TypeInfo::Kind::text, .name = "condition"};
+}
+
+std::string print(config::Tag<EventCondition>, const EventCondition& condition) {
+  return condition.empty() ? std::string() : config::yaml_scalar(condition.spelling());
+}
+
+bool decode(config::Decoder& decoder, Expression& out) {
+  return decode_parsed(decoder, out, config::Code::expression);
+}
+
+config::TypeInfo describe(config::Tag<Expression>) {
+  return {.kind = config::TypeInfo::Kind::text, .name = "expression"};
+}
+
+std::string print(config::Tag<Expression>, const Expression& expression) {
+  return expression.empty() ? std::string() : config::yaml_scalar(expression.spelling());
+}
+
 bool decode(config::Decoder& decoder, FieldTemplate& out) {
   return decode_parsed(decoder, out, config::Code::format_template);
 }

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "config/schema.hpp"
+#include "event/expression.hpp"
 #include "event/field_template.hpp"
 #include "event/fields.hpp"
 #include "event/level.hpp"
@@ -27,6 +28,16 @@ std::string print(config::Tag<FieldPath>, const FieldPath& path);
 bool decode(config::Decoder& decoder, LevelCondition& out);
 config::TypeInfo describe(config::Tag<LevelCondition>);
 std::string print(config::Tag<LevelCondition>, const LevelCondition& condition);
+
+/// A condition in the language of docs/language.md: `status >= 500 and level >= warn`.
+bool decode(config::Decoder& decoder, EventCondition& out);
+config::TypeInfo describe(config::Tag<EventCondition>);
+std::string print(config::Tag<EventCondition>, const EventCondition& condition);
+
+/// An expression in the same language: `duration_ms / 1000`.
+bool decode(config::Decoder& decoder, Expression& out);
+config::TypeInfo describe(config::Tag<Expression>);
+std::string print(config::Tag<Expression>, const Expression& expression);
 
 /// A text with fields: `{service}-{.user.id}`.
 bool decode(config::Decoder& decoder, FieldTemplate& out);
