@@ -157,6 +157,7 @@ void Batch::forget() noexcept {
   clear_bounded(routed, routed.size());
   clear_bounded(removed, removed.size());
   tallies.clear();
+  held.clear();
   arena.reset();
   tape_->clear();
   received_events = 0;

@@ -177,6 +177,8 @@ class Batch {
   bool keeps_removed{false};
   std::vector<Routed> routed;  ///< ascending by offset; counted in `tallies` like everything that is put aside
   Arena arena;
+  /// What the text of edits lives in where that is neither the arena nor a stage; let go with the batch's work.
+  std::vector<std::shared_ptr<const void>> held;
   /// What the block held when it was opened, before any stage: the "received" of the ledger.
   std::uint64_t received_events{0};
   std::uint64_t received_bytes{0};

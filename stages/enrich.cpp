@@ -8,72 +8,10 @@
 #include "event/json.hpp"
 #include "stages/lookup_service.hpp"
 #include "stages/shared_counter.hpp"
+#include "stages/table_lookup.hpp"
 
 namespace logpipe {
 namespace {
-
-FieldSet members_of(const std::vector<config::Named<JsonScalar>>& values) {
-  FieldSet members;
-  for (const auto& value : values) members.add(value.name, value.value.json);
-  return members;
-}
-
-/// The key of a lookup as text; nothing where an event has none that could be looked up.
-std::optional<std::string_view> key_of(Batch& batch, const Event& event, const FieldPath& key) {
-  const std::optional<FieldValue> value = find(batch, event, key);
-  if (!value || value->type == ValueType::null || value->type == ValueType::object || value->type == ValueType::array) {
-    return std::nullopt;
-  }
-  return value->escaped ? value_text(*value, batch.arena) : value->text;
-}
-
-/// A table or a service at work.
-class Lookup {
- public:
-  virtual ~Lookup() = default;
-  virtual void apply(Batch& batch, const Context& run) const = 0;
-};
-
-class TableLookup final : public Lookup {
- public:
-  TableLookup(const LookupOptions& options, const StageServices& services, const std::string& table_label)
-      : key_(options.key),
-        table_(options.table),
-        fallback_(members_of(options.fallback)),
-        hits_(services.metrics,
-              {.name = "logpipe_lookup_hits_total", .help = "Events whose key was found in a lookup table."},
-              {{"component", services.name}, {"table", table_label}}),
-        misses_(services.metrics,
-                {.name = "logpipe_lookup_misses_total",
-                 .help = "Events without the key of a lookup, or with one that its table does not have."},
-                {{"component", services.name}, {"table", table_label}}) {}
-
-  void apply(Batch& batch, const Context&) const override {
-    std::uint64_t hits = 0;
-    for (Event& event : batch.events) {
-      if (const FieldSet* row = row_of(batch, event)) {
-        ++hits;
-        if (!row->empty()) set(batch, event, *row);
-      } else if (!fallback_.empty()) {
-        set(batch, event, fallback_);
-      }
-    }
-    hits_.add(hits);
-    misses_.add(batch.events.size() - hits);
-  }
-
- private:
-  const FieldSet* row_of(Batch& batch, const Event& event) const {
-    const std::optional<std::string_view> key = key_of(batch, event, key_);
-    return key ? table_->find(*key) : nullptr;
-  }
-
-  const FieldPath key_;
-  const std::shared_ptr<const LookupTable> table_;
-  const FieldSet fallback_;
-  const SharedCounter hits_;
-  const SharedCounter misses_;
-};
 
 class ServiceLookup final : public Lookup {
  public:
@@ -160,7 +98,8 @@ class ServiceLookup final : public Lookup {
 
 class EnrichStage final : public Stage {
  public:
-  EnrichStage(const EnrichOptions& options, const StageServices& services) : constants_(members_of(options.set)) {
+  EnrichStage(const EnrichOptions& options, const StageServices& services)
+      : constants_(members_of(options.set)), metadata_(options.metadata) {
     for (std::size_t i = 0; i < options.lookup.size(); ++i) {
       if (!options.lookup[i].service.empty()) {
         lookups_.push_back(std::make_unique<ServiceLookup>(options.lookup[i], services));
@@ -176,7 +115,7 @@ class EnrichStage final : public Stage {
         label += "#" + std::to_string(i + 1);
         break;
       }
-      lookups_.push_back(std::make_unique<TableLookup>(options.lookup[i], services, label));
+      lookups_.push_back(make_table_lookup(options.lookup[i], services, label));
     }
   }
 
@@ -184,11 +123,13 @@ class EnrichStage final : public Stage {
     if (!constants_.empty()) {
       for (Event& event : batch.events) set(batch, event, constants_);
     }
+    metadata_.apply(batch);
     for (const auto& lookup : lookups_) lookup->apply(batch, run);
   }
 
  private:
   const FieldSet constants_;
+  const MetadataWriter metadata_;
   std::vector<std::unique_ptr<const Lookup>> lookups_;
 };
 
@@ -219,6 +160,9 @@ void verify_lookup(const LookupOptions& options, config::Decoder& decoder) {
     if (const auto problem = service_url_problem(options.service)) {
       decoder.error_at("service", *problem, "such as http://127.0.0.1:8080/lookup?key={key}");
     }
+    if (decoder.node().find("refresh_interval") != nullptr) {
+      decoder.error_at("refresh_interval", "has a meaning for tables only", {}, config::Code::conflict);
+    }
     if (options.column) decoder.error_at("column", "has a meaning for tables only", {}, config::Code::conflict);
     return;
   }
@@ -227,11 +171,6 @@ void verify_lookup(const LookupOptions& options, config::Decoder& decoder) {
       decoder.error_at(name, "has a meaning with `service` only", {}, config::Code::conflict);
     }
   }
-}
-
-/// The column of the key: as named, otherwise called like the event's field.
-std::string key_column(const LookupOptions& options) {
-  return options.column ? *options.column : options.key.steps().back().key;
 }
 
 }  // namespace
@@ -347,6 +286,9 @@ const config::Schema<LookupOptions>& schema_of(config::Tag<LookupOptions>) {
                     "The columns to set, or the members of a service's answer; by default all but the key's.")
           .optional("prefix", &LookupOptions::prefix, "Put in front of the name of every field that is set.")
           .optional("default", &LookupOptions::fallback, "Fields to set when the table has no such row.")
+          .optional("refresh_interval", &LookupOptions::refresh_interval,
+                    "Of a file: how often it is looked at; when it has changed it is read again. `0`: never.")
+          .range(config::Duration(0), config::Duration(std::chrono::hours(24)))
           .optional("unix_socket", &LookupOptions::unix_socket,
                     "Of a service: the socket it listens on; the URL's host is only named then.")
           .optional("timeout", &LookupOptions::timeout, "Of a service: the most one request may take.")
@@ -378,6 +320,8 @@ const config::Schema<EnrichOptions>& schema_of(config::Tag<EnrichOptions>) {
           .optional("order", &EnrichOptions::order, "The order in which the pool hands batches on.")
           .optional("set", &EnrichOptions::set,
                     "Fields to set on every event. Numbers, `true`, `false` and `null` without quotes keep their type.")
+          .optional("metadata", &EnrichOptions::metadata, "Where an event comes from, as fields of these names.")
+          .or_single()
           .optional("lookup", &EnrichOptions::lookup, "Tables and services to look fields up in, in order.")
           .verify_with(
               [](const EnrichOptions& options, config::Decoder& decoder) { check_names(options.set, "set", decoder); });
@@ -388,8 +332,7 @@ void load_tables(EnrichOptions& options, config::Diagnostics& diagnostics) {
   for (LookupOptions& lookup : options.lookup) {
     if (!lookup.service.empty() || lookup.file->empty() || lookup.key.steps().empty()) continue;
     std::vector<LookupTable::Problem> problems;
-    lookup.table =
-        LookupTable::load({*lookup.file, key_column(lookup), lookup.fields.columns, lookup.prefix}, problems);
+    lookup.table = LookupTable::load(table_spec(lookup), problems);
     for (const LookupTable::Problem& problem : problems) {
       const bool at_column = problem.column < lookup.fields.marks.size();
       diagnostics.error(at_column ? lookup.fields.marks[problem.column] : lookup.file.mark, lookup.file.path,

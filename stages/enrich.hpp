@@ -12,6 +12,7 @@
 #include "event/fields.hpp"
 #include "stages/lookup_service.hpp"
 #include "stages/lookup_table.hpp"
+#include "stages/metadata.hpp"
 #include "stages/option_types.hpp"
 #include "stages/stage.hpp"
 
@@ -33,6 +34,7 @@ struct LookupOptions : ServiceOptions {
   std::optional<std::string> column;
   LookupFields fields;
   std::string prefix;
+  config::Duration refresh_interval{std::chrono::seconds(5)};
   std::vector<config::Named<JsonScalar>> fallback;
   std::shared_ptr<const LookupTable> table;  ///< no option: loaded by load_tables()
 };
@@ -52,6 +54,7 @@ struct EnrichOptions {
   WorkerCount workers;
   Order order{Order::source};
   std::vector<config::Named<JsonScalar>> set;
+  std::vector<Metadata> metadata;
   std::vector<LookupOptions> lookup;
 };
 const config::Schema<EnrichOptions>& schema_of(config::Tag<EnrichOptions>);

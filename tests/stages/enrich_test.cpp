@@ -1,5 +1,9 @@
 #include "stages/enrich.hpp"
 
+#include <unistd.h>
+
+#include <chrono>
+#include <filesystem>
 #include <latch>
 #include <thread>
 
@@ -123,6 +127,73 @@ TEST_CASE("enrich: several workers may apply one stage at once") {
   const Labels labels{{"component", "enrich"}, {"table", "t.csv"}};
   CHECK(pipeline.metrics.value("logpipe_lookup_hits_total", labels) == 2 * kThreads * kRounds);
   CHECK(pipeline.metrics.value("logpipe_lookup_misses_total", labels) == kThreads * kRounds);
+}
+
+TEST_CASE("enrich: a table that changes is read again, and one that cannot be used leaves the one before") {
+  const Directory directory;
+  const std::string file = directory.write("t.csv", "k,v\n1,one\n");
+  Pipeline pipeline("stages:\n  - parse: json\n  - enrich: {lookup: [{file: " + file +
+                    ", key: k, refresh_interval: 1ms}]}\n");
+  const Labels labels{{"component", "enrich"}, {"table", "t.csv"}};
+  const auto until = [&](const char* metric, double value) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+    while (pipeline.metrics.value(metric, labels) != value && std::chrono::steady_clock::now() < deadline) {
+      pipeline.run("{\"k\":1}\n");
+    }
+    return pipeline.metrics.value(metric, labels);
+  };
+  CHECK(pipeline.run("{\"k\":1}\n") == "{\"k\":1,\"v\":\"one\"}\n");
+  directory.write("next.csv", "k,v\n1,another\n");
+  std::filesystem::rename(directory.path("next.csv"), file);
+  CHECK(until("logpipe_lookup_table_reloads_total", 1) == 1);
+  CHECK(pipeline.run("{\"k\":1}\n") == "{\"k\":1,\"v\":\"another\"}\n");
+
+  directory.write("t.csv", "other,v\n1,x\n");
+  CHECK(until("logpipe_lookup_table_failures_total", 1) == 1);
+  CHECK(pipeline.run("{\"k\":1}\n") == "{\"k\":1,\"v\":\"another\"}\n");
+  std::filesystem::remove(file);
+  CHECK(pipeline.run("{\"k\":1}\n") == "{\"k\":1,\"v\":\"another\"}\n");
+  directory.write("t.csv", "k,v\n1,last\n");
+  CHECK(until("logpipe_lookup_table_reloads_total", 2) == 2);
+  CHECK(pipeline.run("{\"k\":1}\n") == "{\"k\":1,\"v\":\"last\"}\n");
+}
+
+TEST_CASE("enrich: metadata says where an event comes from") {
+  char host[256] = "";
+  REQUIRE(::gethostname(host, sizeof(host) - 1) == 0);
+  Pipeline pipeline(
+      "stages:\n  - parse: auto\n"
+      "  - enrich: {metadata: [host.name, log.file.path, log.file.name, logpipe.source, logpipe.offset]}\n");
+  // The file of these blocks is called test.log, which is no path.
+  CHECK(pipeline.run("{\"a\":1}\nplain\n") == "{\"a\":1,\"host.name\":\"" + std::string(host) +
+                                                  "\",\"logpipe.source\":\"test\",\"logpipe.offset\":0}\n" +
+                                                  "{\"message\":\"plain\",\"host.name\":\"" + std::string(host) +
+                                                  "\",\"logpipe.source\":\"test\",\"logpipe.offset\":8}\n");
+}
+
+TEST_CASE("metadata: files of one batch are told apart") {
+  BlockPool pool(1 << 20);
+  BlockPtr block = test::block_of(pool, "one\ntwo\nthree\n");
+  const auto file = [](const char* path) {
+    auto made = std::make_shared<SourceFile>();
+    made->source = "s";
+    made->path = path;
+    return made;
+  };
+  block->segments = {{file("/var/log/a.log"), 100, 104, 0, 4, SegmentKind::lines},
+                     {file("/b.log"), 0, 10, 4, 14, SegmentKind::lines}};
+  Batch batch;
+  batch.open(freeze(std::move(block)));
+  MetadataWriter({Metadata::file_path, Metadata::file_name, Metadata::offset}).apply(batch);
+  std::string text;
+  for (const Event& event : batch.events) {
+    for (const char* name : {"log.file.path", "log.file.name", "logpipe.offset"}) {
+      const auto value = find(batch, event, *FieldPath::parse(name));
+      REQUIRE(value);
+      text += std::string(value->text) + " ";
+    }
+  }
+  CHECK(text == "/var/log/a.log a.log 100 /b.log b.log 0 /b.log b.log 4 ");
 }
 
 TEST_CASE("enrich: counts outlive the stage, so a reload does not turn a counter back") {
