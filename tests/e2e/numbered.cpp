@@ -226,6 +226,18 @@ bool wait_grown(const std::filesystem::path& file, std::uintmax_t bytes) {
       file.parent_path(), [&] { return size_of(file) >= bytes; }, std::chrono::seconds(300));
 }
 
+bool wait_grown_fed(GrowingFile& log, const std::filesystem::path& file, std::uintmax_t bytes) {
+  auto fed = std::chrono::steady_clock::now();
+  const auto grown = [&] {
+    if (std::chrono::steady_clock::now() - fed > std::chrono::milliseconds(100)) {
+      fed = std::chrono::steady_clock::now();
+      log.allow(log.written() + 200'000);
+    }
+    return size_of(file) >= bytes;
+  };
+  return wait_until(file.parent_path(), grown, std::chrono::seconds(300));
+}
+
 double metric_of(const std::string& exposition, const std::string& series) {
   double sum = 0;
   for (const std::string& line : lines_of(exposition)) {

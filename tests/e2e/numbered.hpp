@@ -98,6 +98,8 @@ Process::Options daemon_of(const std::filesystem::path& config, std::vector<std:
 bool wait_said(Process& process, const std::string& words);
 /// Waits for a file to have that many bytes; it must lie in `directory`.
 bool wait_grown(const std::filesystem::path& file, std::uintmax_t bytes);
+/// The same while more lines are allowed, so that it is reached however many were in the file before anybody looked.
+bool wait_grown_fed(GrowingFile& log, const std::filesystem::path& file, std::uintmax_t bytes);
 /// The sum of a metric's series whose line begins with that text; 0 if there is none.
 double metric_of(const std::string& exposition, const std::string& series);
 

@@ -87,7 +87,7 @@ void kill_again_and_again(const Tool& tool, int kills) {
     Process process(daemon_of(dir / "logpipe.yaml"));
     // A moment that is told by progress: so many bytes more in the output, or none at all.
     const bool reached = random() % 8 == 0 ? process.wait_stderr([](const std::string& t) { return !t.empty(); }, 180s)
-                                           : wait_grown(all, size_of(all) + 1 + random() % 20'000);
+                                           : wait_grown_fed(log, all, size_of(all) + 1 + random() % 20'000);
     if (random() % 4 == 0) {
       process.signal(SIGTERM);
       CHECK(wait_said(process, "stopping"));

@@ -183,7 +183,7 @@ TEST_CASE("renamed outputs: killed right after a rename thirty times, nothing is
     CAPTURE(i);
     log.allow(log.written() + 1'500'000);
     Process process(daemon_of(dir / "logpipe.yaml"));
-    REQUIRE(wait_grown(out, size_of(out) + 1 + random() % 200'000));
+    REQUIRE(wait_grown_fed(log, out, size_of(out) + 1 + random() % 200'000));
     renamed.push_back(dir / ("out/all.log." + std::to_string(i)));
     std::filesystem::rename(out, renamed.back());
     // At once, while it goes on in the renamed file, or when it has gone on in a new one.
