@@ -16,6 +16,9 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 if(LOGPIPE_LUA)
   pkg_check_modules(lua REQUIRED IMPORTED_TARGET lua5.4)
 endif()
+if(LOGPIPE_MAXMINDDB)
+  pkg_check_modules(maxminddb REQUIRED IMPORTED_TARGET libmaxminddb)
+endif()
 pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
 
 # Debian ships no CMake file for ConcurrentQueue.

@@ -5,7 +5,7 @@
 LOGPIPE_PACKAGES=(
   g++ cmake ninja-build pkg-config ccache git
   libconcurrentqueue-dev libsimdjson-dev libspdlog-dev libfmt-dev libyaml-cpp-dev libcli11-dev libexpected-dev
-  libmicrohttpd-dev libcurl4-openssl-dev libsystemd-dev libxxhash-dev libpcre2-dev zlib1g-dev libzstd-dev liblua5.4-dev
+  libmicrohttpd-dev libcurl4-openssl-dev libsystemd-dev libxxhash-dev libpcre2-dev zlib1g-dev libzstd-dev liblua5.4-dev libmaxminddb-dev
   doctest-dev libbenchmark-dev
 )
 

@@ -276,7 +276,8 @@ std::string print(config::Tag<WorkerCount>, const WorkerCount& count) {
 const config::Schema<LookupOptions>& schema_of(config::Tag<LookupOptions>) {
   static const auto schema =
       config::Schema<LookupOptions>("Lookup")
-          .optional("file", &LookupOptions::file, "The table: a `.csv` file with a header line, or a `.json` file.")
+          .optional("file", &LookupOptions::file,
+                    "The table: a `.csv` file with a header line, a `.json` file, or a database of networks (`.mmdb`).")
           .optional("service", &LookupOptions::service,
                     "Instead of a file: a URL with `{key}` in it, which answers a GET with a JSON object.")
           .required("key", &LookupOptions::key, "The event's field that is looked up.")
@@ -331,6 +332,17 @@ const config::Schema<EnrichOptions>& schema_of(config::Tag<EnrichOptions>) {
 void load_tables(EnrichOptions& options, config::Diagnostics& diagnostics) {
   for (LookupOptions& lookup : options.lookup) {
     if (!lookup.service.empty() || lookup.file->empty() || lookup.key.steps().empty()) continue;
+    if (is_geo_database(lookup)) {
+      std::string problem;
+      lookup.geo = GeoDatabase::load(*lookup.file, problem);
+      if (!lookup.geo) {
+        diagnostics.error(lookup.file.mark, lookup.file.path, problem, {}, config::Code::surroundings);
+      } else if (lookup.column) {
+        diagnostics.error(lookup.file.mark, lookup.file.path, "a database of networks has no `column` for the key", {},
+                          config::Code::conflict);
+      }
+      continue;
+    }
     std::vector<LookupTable::Problem> problems;
     lookup.table = LookupTable::load(table_spec(lookup), problems);
     for (const LookupTable::Problem& problem : problems) {

@@ -10,6 +10,7 @@
 #include "channel/worker_pool.hpp"
 #include "config/schema.hpp"
 #include "event/fields.hpp"
+#include "stages/geo_database.hpp"
 #include "stages/lookup_service.hpp"
 #include "stages/lookup_table.hpp"
 #include "stages/metadata.hpp"
@@ -37,6 +38,7 @@ struct LookupOptions : ServiceOptions {
   config::Duration refresh_interval{std::chrono::seconds(5)};
   std::vector<config::Named<JsonScalar>> fallback;
   std::shared_ptr<const LookupTable> table;  ///< no option: loaded by load_tables()
+  std::shared_ptr<const GeoDatabase> geo;    ///< likewise; one of the two
 };
 const config::Schema<LookupOptions>& schema_of(config::Tag<LookupOptions>);
 

@@ -29,8 +29,8 @@ std::optional<PoolRequest> pool_of(const Options&) {
 std::string content_of(const EnrichOptions& options) {
   std::string content;
   for (const LookupOptions& lookup : options.lookup) {
-    if (!lookup.table) continue;
-    const Fingerprint& text = lookup.table->content();
+    if (!lookup.table && !lookup.geo) continue;
+    const Fingerprint& text = lookup.table ? lookup.table->content() : lookup.geo->content();
     content += " " + std::to_string(text.high) + "." + std::to_string(text.low);
   }
   return content;

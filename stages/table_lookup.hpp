@@ -22,11 +22,13 @@ class Lookup {
   virtual void apply(Batch& batch, const Context& run) const = 0;
 };
 
-/// A lookup in a table. The file is looked at every `refresh_interval`; a content that has been the same for two looks
-/// takes the place of the one before at once, for whole batches, and one that cannot be used leaves that as it is.
+/// A lookup in a table or a database of networks, which is read again when its file changes (see FreshFile), for whole
+/// batches at once.
 std::unique_ptr<const Lookup> make_table_lookup(const LookupOptions& options, const StageServices& services,
                                                 const std::string& label);
 
+/// The file is a database of networks (`.mmdb`).
+bool is_geo_database(const LookupOptions& options);
 /// Which table these options want.
 LookupTable::Spec table_spec(const LookupOptions& options);
 

@@ -1,0 +1,115 @@
+#pragma once
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "stages/shared_counter.hpp"
+#include "stages/stage.hpp"
+#include "telemetry/log.hpp"
+
+namespace logpipe {
+
+/// What a file held, read again when it changes. It is looked at every `interval` by whoever asks then; a content that
+/// has been the same for two looks takes the place of the one before, as somebody may be writing it; one that cannot be
+/// used is reported and counted, and the one before stays. `T` has content(), which tells contents apart. Threads: any.
+template <class T>
+class FreshFile {
+ public:
+  using Content = std::shared_ptr<const T>;
+  /// Reads the file; null, and why, when it cannot be used.
+  using Load = std::function<Content(std::string& problem)>;
+
+  /// `interval` 0: never looked at. `label`: what metrics call the file.
+  FreshFile(std::filesystem::path path, std::chrono::nanoseconds interval, Content content, Load load,
+            const StageServices& services, const std::string& label)
+      : path_(std::move(path)),
+        interval_(interval),
+        load_(std::move(load)),
+        component_("stages." + services.name),
+        content_(std::move(content)),
+        next_(std::chrono::steady_clock::now() + interval_),
+        reloads_(services.metrics,
+                 {.name = "logpipe_lookup_table_reloads_total",
+                  .help = "Times that a lookup table was read again because its file had changed."},
+                 {{"component", services.name}, {"table", label}}),
+        failures_(services.metrics,
+                  {.name = "logpipe_lookup_table_failures_total",
+                   .help = "Times that a changed lookup table could not be used, and the one before stayed."},
+                  {{"component", services.name}, {"table", label}}) {}
+
+  Content get() {
+    if (interval_.count() == 0) return content_;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto now = std::chrono::steady_clock::now();
+      if (now < next_) return content_;
+      next_ = now + interval_;  // the others go on meanwhile
+    }
+    look();
+    const std::lock_guard lock(mutex_);
+    return content_;
+  }
+
+ private:
+  /// What changes with the content, as far as the directory can tell.
+  struct State {
+    std::uint64_t inode{0};
+    std::int64_t size{-1};
+    std::int64_t seconds{0};
+    std::int64_t nanos{0};
+    friend bool operator==(const State&, const State&) = default;
+  };
+
+  void look() {
+    State now;
+    struct ::stat info {};
+    if (::stat(path_.c_str(), &info) == 0) {
+      now = {info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      const bool settled = now == seen_;
+      seen_ = now;
+      if (!settled || now == loaded_ || now.size < 0) return;
+      loaded_ = now;
+    }
+    std::string problem;
+    const Content content = load_(problem);
+    if (!content) {
+      failures_.add(1);
+      log::warn(component_, "a lookup table has changed and cannot be used, the one before stays",
+                {{"file", path_.native()}, {"problem", problem}});
+      return;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      if (content->content() == content_->content()) return;
+      content_ = content;
+    }
+    reloads_.add(1);
+    log::info(component_, "lookup table read again", {{"file", path_.native()}});
+  }
+
+  const std::filesystem::path path_;
+  const std::chrono::nanoseconds interval_;
+  const Load load_;
+  const std::string component_;
+  // A mutex: a copy of a pointer for each batch, and a look now and then.
+  std::mutex mutex_;
+  Content content_;                             // guarded by mutex_; constant when nobody looks
+  State loaded_;                                // guarded by mutex_: what was read last
+  State seen_;                                  // guarded by mutex_
+  std::chrono::steady_clock::time_point next_;  // guarded by mutex_
+  const SharedCounter reloads_;
+  const SharedCounter failures_;
+};
+
+}  // namespace logpipe
