@@ -17,6 +17,13 @@
 
 namespace logpipe {
 
+/// How often a file was read again, and how often that failed.
+struct FreshFileCounts {
+  FreshFileCounts(const StageServices& services, const std::string& label);
+  SharedCounter reloads;
+  SharedCounter failures;
+};
+
 /// What a file held, read again when it changes. It is looked at every `interval` by whoever asks then; a content that
 /// has been the same for two looks takes the place of the one before, as somebody may be writing it; one that cannot be
 /// used is reported and counted, and the one before stays. `T` has content(), which tells contents apart. Threads: any.
@@ -36,14 +43,7 @@ class FreshFile {
         component_("stages." + services.name),
         content_(std::move(content)),
         next_(std::chrono::steady_clock::now() + interval_),
-        reloads_(services.metrics,
-                 {.name = "logpipe_lookup_table_reloads_total",
-                  .help = "Times that a lookup table was read again because its file had changed."},
-                 {{"component", services.name}, {"table", label}}),
-        failures_(services.metrics,
-                  {.name = "logpipe_lookup_table_failures_total",
-                   .help = "Times that a changed lookup table could not be used, and the one before stayed."},
-                  {{"component", services.name}, {"table", label}}) {}
+        counts_(services, label) {}
 
   Content get() {
     if (interval_.count() == 0) return content_;
@@ -84,7 +84,7 @@ class FreshFile {
     std::string problem;
     const Content content = load_(problem);
     if (!content) {
-      failures_.add(1);
+      counts_.failures.add(1);
       log::warn(component_, "a lookup table has changed and cannot be used, the one before stays",
                 {{"file", path_.native()}, {"problem", problem}});
       return;
@@ -94,7 +94,7 @@ class FreshFile {
       if (content->content() == content_->content()) return;
       content_ = content;
     }
-    reloads_.add(1);
+    counts_.reloads.add(1);
     log::info(component_, "lookup table read again", {{"file", path_.native()}});
   }
 
@@ -108,8 +108,7 @@ class FreshFile {
   State loaded_;                                // guarded by mutex_: what was read last
   State seen_;                                  // guarded by mutex_
   std::chrono::steady_clock::time_point next_;  // guarded by mutex_
-  const SharedCounter reloads_;
-  const SharedCounter failures_;
+  const FreshFileCounts counts_;
 };
 
 }  // namespace logpipe
