@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "event/batch.hpp"
+#include "event/expression.hpp"
 #include "event/fields.hpp"
 #include "event/json.hpp"
 #include "tests/event/json_corpus.hpp"
@@ -85,4 +86,36 @@ TEST_CASE("batch: nothing is allocated once warm, through parse, lookup, set and
   work();
   CHECK(g_allocations - before == 0);
   CHECK(bytes != 0);
+}
+
+TEST_CASE("expression: nothing is allocated for an event once warm") {
+  BlockPool pool(64 << 20);
+  test::JsonCorpus corpus(13);
+  std::string text;
+  while (text.size() < 200'000) text += corpus.line() + '\n';
+  const BlockRef block = freeze(test::block_of(pool, text));
+  const auto condition = EventCondition::parse(
+      "level >= info and (status >= 1 or msg =~ 'a.*b' or user contains 'x' or a in ['x', 'y']) and not (key == 5) or "
+      "lower(msg) like '*value*' or len(concat(level, a, msg)) > 3s / 1s");
+  const auto expression = Expression::parse("if(exists(user), coalesce(status, 1) * 2, substr(upper(msg), 0, 3))");
+  REQUIRE(condition);
+  REQUIRE(expression);
+  Batch batch;
+  ExpressionScratch scratch;
+  std::size_t seen = 0;
+  const auto work = [&] {
+    batch.open(block);
+    parse_json(batch, false);
+    for (Event& event : batch.events) {
+      seen += condition->holds(batch, event, scratch) ? 1 : 0;
+      seen += json_of(expression->evaluate(batch, event, scratch), batch.arena).size();
+    }
+    batch.close();
+  };
+  work();
+  work();
+  const std::uint64_t before = g_allocations;
+  work();
+  CHECK(g_allocations - before == 0);
+  CHECK(seen != 0);
 }
