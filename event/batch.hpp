@@ -18,7 +18,7 @@ class TopicTemplate;
 enum class Form : std::uint8_t {
   text,    ///< a line; as JSON it becomes {"message": "…"}
   json,    ///< one JSON object; index = its range of the batch's tape
-  fields,  ///< key/value pairs found by a scanner (logfmt); index = its range of Batch::fields
+  fields,  ///< key/value pairs found by a scanner (logfmt, clf, …); index = its range of Batch::fields
 };
 
 /// Why an event was not delivered. Bounded: the names are label values of metrics and keys of the ledger.
@@ -60,7 +60,8 @@ struct Event {
   bool parse_failed{false};        ///< a parser was asked for and did not accept it; kept as text
   bool escaped{false};             ///< json: a backslash is in it somewhere
   bool several_lines : 1 {false};  ///< a line feed is in it somewhere
-  bool redacted : 1 {false};  ///< what it holds was made unreadable by edits: its bytes must not leave as they came
+  bool redacted : 1 {false};   ///< what it holds was made unreadable by edits: its bytes must not leave as they came
+  bool is_logfmt : 1 {false};  ///< fields: the body as it stands is logfmt
 };
 static_assert(sizeof(Event) <= 32);
 
@@ -85,6 +86,7 @@ struct FieldRef {
   std::string_view key;
   std::string_view value;  ///< unescaped text
   bool quoted{false};      ///< it was written in quotes: a string, whatever it looks like
+  bool json{false};        ///< the value is JSON that the scanner wrote: an object or an array
 };
 
 /// An event that a stage took out of the pipeline, to be published under a topic.

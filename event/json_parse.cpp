@@ -3,6 +3,7 @@
 
 #include "event/json.hpp"
 #include "event/json_walk.hpp"
+#include "event/scan_lines.hpp"
 
 namespace logpipe {
 
@@ -211,7 +212,49 @@ ParseCount parse(Batch& batch, bool mark_failed) {
   return count;
 }
 
+bool has_key(const std::vector<FieldRef>& fields, std::size_t begin, std::string_view key) noexcept {
+  for (std::size_t i = begin; i < fields.size(); ++i) {
+    if (fields[i].key == key) return true;
+  }
+  return false;
+}
+
+/// What the members of an object are looked through for doubled keys.
+constexpr std::size_t kDoublesMax = 512;
+
 }  // namespace
+
+bool scan_json(std::string_view text, bool strict, const ScanOut& out) {
+  if (!looks_like_object(text)) return false;
+  // The scanner reads a little beyond the end.
+  char* const copy = out.arena.allocate(text.size() + Block::kPadding);
+  std::memcpy(copy, text.data(), text.size());
+  std::memset(copy + text.size(), ' ', Block::kPadding);
+  thread_local JsonTape tape;
+  if (!tape.build(copy, text.size())) return false;
+  const auto count = static_cast<std::uint32_t>(tape.size());
+  if (!(strict ? Grammar<true>(copy, tape.entries(), count).holds()
+               : Grammar<false>(copy, tape.entries(), count).holds())) {
+    return false;
+  }
+  const std::size_t begin = out.fields.size();
+  const char* const first = copy + tape.entries()[0] + 1;
+  std::string_view rest(first, static_cast<std::size_t>(copy + tape.entries()[count - 1] - first));
+  json::TextMember member;
+  while (json::next_member(rest, member)) {
+    const std::string_view key = json_unescape(member.key, out.arena);
+    if (out.fields.size() - begin < kDoublesMax && has_key(out.fields, begin, key)) continue;
+    const FieldValue value = json::classify(member.value);
+    if (value.type == ValueType::string) {
+      out.text(key, value_text(value, out.arena));
+    } else if (value.type == ValueType::object || value.type == ValueType::array) {
+      out.json(key, value.text);
+    } else {
+      out.bare(key, value.text);
+    }
+  }
+  return true;
+}
 
 ParseCount parse_json(Batch& batch, bool strict, bool mark_failed) {
   if (batch.events.empty()) return {};

@@ -128,7 +128,7 @@ void write_plain(const Batch& batch, const Event& event, InvalidUtf8 invalid, En
       out.append(edit->text);
     } else if (field == nullptr) {
       put(body);
-    } else if (!field->quoted && json::is_literal(field->value)) {
+    } else if (field->json || (!field->quoted && json::is_literal(field->value))) {
       out.append(field->value);
     } else {
       put(field->value);

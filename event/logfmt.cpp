@@ -166,9 +166,10 @@ class Looks {
 
 enum class Rule : std::uint8_t { any_pair, looks_like };
 
-/// Appends the line's fields to the batch; false when it is not logfmt, what was appended is then to be taken back.
+/// Appends the line's fields; false when it is not logfmt, what was appended is then to be taken back.
 template <Rule rule>
-bool scan_line(Batch& batch, std::size_t begin, std::string_view line) {
+bool scan_line(const ScanOut& out, std::string_view line) {
+  const std::size_t begin = out.fields.size();
   PairScanner scanner(line);
   SeenKeys seen;
   Looks looks;
@@ -180,12 +181,12 @@ bool scan_line(Batch& batch, std::size_t begin, std::string_view line) {
     if (step == PairScanner::Step::malformed || count == kFieldsMax) return false;
     if (rule == Rule::looks_like && !looks.add(pair)) return false;
     has_pair = has_pair || !pair.bare;
-    if (!seen.add(batch.fields, begin, pair.key)) continue;
+    if (!seen.add(out.fields, begin, pair.key)) continue;
     if (pair.bare) {
-      batch.fields.push_back({pair.key, "true", false});
+      out.bare(pair.key, "true");
     } else {
-      const std::string_view value = pair.escaped ? json_unescape(pair.value, batch.arena) : pair.value;
-      batch.fields.push_back({pair.key, value, pair.quoted});
+      const std::string_view value = pair.escaped ? json_unescape(pair.value, out.arena) : pair.value;
+      out.fields.push_back({pair.key, value, pair.quoted, false});
     }
   }
 }
@@ -196,11 +197,12 @@ ParseCount parse(Batch& batch, bool mark_failed) {
   for (Event& event : batch.events) {
     if (event.form != Form::text) continue;
     const std::size_t begin = batch.fields.size();
-    if (event.edits == kNoEdit && scan_line<rule>(batch, begin, batch.text(event))) {
+    if (event.edits == kNoEdit && scan_line<rule>({batch.fields, batch.arena}, batch.text(event))) {
       event.form = Form::fields;
       event.index_begin = static_cast<std::uint32_t>(begin);
       event.index_count = static_cast<std::uint32_t>(batch.fields.size() - begin);
       event.parse_failed = false;
+      event.is_logfmt = true;
       ++count.parsed;
     } else {
       batch.fields.resize(begin);
@@ -267,6 +269,10 @@ ParseCount parse_logfmt_like(Batch& batch) {
   return parse<Rule::looks_like>(batch, false);
 }
 
+bool scan_logfmt(std::string_view text, const ScanOut& out) {
+  return scan_line<Rule::any_pair>(out, text);
+}
+
 bool looks_like_logfmt(std::string_view line) noexcept {
   PairScanner scanner(line);
   Looks looks;
@@ -280,7 +286,7 @@ bool looks_like_logfmt(std::string_view line) noexcept {
 }
 
 void write_logfmt(const Batch& batch, const Event& event, Arena& scratch, Encoded& out) {
-  if (event.form == Form::fields && event.edits == kNoEdit && !event.several_lines) {
+  if (event.form == Form::fields && event.is_logfmt && event.edits == kNoEdit && !event.several_lines) {
     out.append_run(batch.block(), event.offset, static_cast<std::uint32_t>(batch.text(event).size()));
     return;
   }

@@ -5,6 +5,7 @@
 #include "event/batch.hpp"
 #include "event/encoded.hpp"
 #include "event/json.hpp"
+#include "event/scan_lines.hpp"
 
 namespace logpipe {
 
@@ -13,6 +14,9 @@ namespace logpipe {
 /// that occurs twice the first value counts; quoted values lose their JSON escapes (into the arena). Others stay text
 /// and are marked parse_failed. Format as described at brandur.org/logfmt and read by Go's kr/logfmt.
 ParseCount parse_logfmt(Batch& batch, bool mark_failed = true);
+
+/// The same for one text; what was appended is to be taken back where it is false.
+bool scan_logfmt(std::string_view text, const ScanOut& out);
 
 /// True when parse_logfmt would accept the line and it does not read like prose: it begins with a pair, every key with
 /// a letter,

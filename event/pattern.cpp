@@ -150,6 +150,22 @@ std::optional<std::size_t> Pattern::group(std::string_view name) const {
   return static_cast<std::size_t>(number);
 }
 
+std::vector<std::pair<std::string, std::size_t>> Pattern::named_groups() const {
+  std::uint32_t count = 0;
+  std::uint32_t size = 0;
+  PCRE2_SPTR table = nullptr;
+  pcre2_pattern_info(code_->code, PCRE2_INFO_NAMECOUNT, &count);
+  pcre2_pattern_info(code_->code, PCRE2_INFO_NAMEENTRYSIZE, &size);
+  pcre2_pattern_info(code_->code, PCRE2_INFO_NAMETABLE, &table);
+  std::vector<std::pair<std::string, std::size_t>> names;
+  for (std::uint32_t i = 0; i < count; ++i, table += size) {
+    // Two bytes of number, and the name up to a zero.
+    names.emplace_back(reinterpret_cast<const char*>(table + 2), std::size_t{table[0]} * 256 + table[1]);
+  }
+  std::sort(names.begin(), names.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  return names;
+}
+
 std::uint64_t Pattern::gave_up() const noexcept {
   return code_->gave_up.load(std::memory_order_relaxed);
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace logpipe {
@@ -43,6 +44,8 @@ class Pattern {
   std::size_t group_count() const noexcept;
   /// The number of a named group; nullopt: there is none.
   std::optional<std::size_t> group(std::string_view name) const;
+  /// The named groups with their numbers, in the order in which they stand in the pattern.
+  std::vector<std::pair<std::string, std::size_t>> named_groups() const;
   /// Texts at which the limit was reached, by all threads together.
   std::uint64_t gave_up() const noexcept;
 

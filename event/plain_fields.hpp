@@ -22,7 +22,7 @@ class PlainFields {
   FieldValue value(std::uint32_t i) const noexcept {
     if (event_.form != Form::fields) return {ValueType::string, batch_.text(event_)};
     const FieldRef& field = batch_.fields[event_.index_begin + i];
-    if (!field.quoted && json::is_literal(field.value)) return json::classify(field.value);
+    if (field.json || (!field.quoted && json::is_literal(field.value))) return json::classify(field.value);
     return {ValueType::string, field.value};
   }
 
