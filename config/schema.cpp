@@ -130,7 +130,7 @@ bool decode_object(Decoder& decoder, const SchemaBase& schema, void* out) {
   const Node& node = decoder.node();
   if (const Option* shorthand = schema.shorthand()) {
     const bool list = node.is_sequence() && shorthand->type.kind == TypeInfo::Kind::list;
-    if (node.is_scalar() || list) return decode_option(*shorthand, decoder, out);
+    if (node.is_scalar() || list) return decode_option(*shorthand, decoder, out) && schema.verify(out, decoder);
   }
   Object object(decoder);
   object.take(schema, out);

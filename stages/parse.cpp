@@ -1,9 +1,13 @@
 #include "stages/parse.hpp"
 
+#include <cstddef>
+#include <span>
 #include <string_view>
+#include <utility>
 
 #include "event/json.hpp"
 #include "event/logfmt.hpp"
+#include "stages/parse_scanner.hpp"
 #include "stages/shared_counter.hpp"
 
 namespace logpipe {
@@ -15,39 +19,78 @@ bool begins_as_object(std::string_view line) noexcept {
   return !line.empty() && line.front() == '{';
 }
 
+std::string_view with_prefix(std::string_view prefix, std::string_view name, Arena& arena) {
+  if (prefix.empty()) return name;
+  char* const place = arena.allocate(prefix.size() + name.size());
+  prefix.copy(place, prefix.size());
+  name.copy(place + prefix.size(), name.size());
+  return {place, prefix.size() + name.size()};
+}
+
+/// What did not come out, by reason.
+struct Failures {
+  std::uint64_t format{0};
+  std::uint64_t missing{0};
+};
+
 class ParseStage final : public Stage {
  public:
   ParseStage(const ParseOptions& options, const StageServices& services)
-      : format_(options.format.value_or(ParseFormat::json)),
+      : format_(format_of(options)),
         strict_(options.json && options.json->strict),
+        whole_line_(!options.field && !options.into),
+        field_(options.field),
+        into_(options.into),
+        prefix_(options.prefix),
         on_failure_(options.on_failure),
         component_(services.component),
-        failures_(services.metrics,
-                  {.name = "logpipe_parse_failed_events_total",
-                   .help = "Events that were not in the format the stage was asked to parse, kept or not."},
-                  {{"component", services.name}}) {}
+        scanner_(make_text_scanner(options, services)),
+        not_in_format_(services.metrics, failed(), {{"component", services.name}, {"reason", "format"}}),
+        field_missing_(services.metrics, failed(), {{"component", services.name}, {"reason", "missing"}}) {}
 
   void apply(Batch& batch, const Context&) const override {
-    const std::uint64_t failed = parse(batch);
-    if (failed == 0) return;
-    failures_.add(failed);
-    if (on_failure_ == OnParseFailure::keep) return;
-    batch.retain(component_, false, [](const Event& event) {
-      return event.parse_failed ? std::optional<Reason>(Reason::parse) : std::nullopt;
+    const Failures failures = whole_line_ ? Failures{parse_lines(batch), 0} : parse_fields(batch);
+    not_in_format_.add(failures.format);
+    field_missing_.add(failures.missing);
+    if (failures.format + failures.missing == 0 || on_failure_ == OnParseFailure::keep) return;
+    // A parsed event that is marked was marked by another stage, which parsed a field and kept it.
+    batch.retain(component_, false, [this](const Event& event) {
+      const bool ours = event.parse_failed && (!whole_line_ || event.form == Form::text);
+      return ours ? std::optional<Reason>(Reason::parse) : std::nullopt;
     });
   }
 
  private:
-  std::uint64_t parse(Batch& batch) const {
+  static MetricInfo failed() {
+    return {.name = "logpipe_parse_failed_events_total",
+            .help = "Events that were not in the format the stage was asked to parse, kept or not, by reason."};
+  }
+
+  std::uint64_t parse_lines(Batch& batch) const {
     switch (format_) {
       case ParseFormat::json:
         return parse_json(batch, strict_).failed;
       case ParseFormat::logfmt:
-        return parse_logfmt(batch).failed;
+        if (prefix_.empty()) return parse_logfmt(batch).failed;
+        break;
       case ParseFormat::automatic:
         return parse_auto(batch);
+      default:
+        break;
     }
-    return 0;
+    return scan_lines(
+               batch, [this](std::string_view line, const ScanOut& out) { return scan(line, out); }, [](Event&) {})
+        .failed;
+  }
+
+  bool scan(std::string_view line, const ScanOut& out) const {
+    const std::size_t begin = out.fields.size();
+    if (!scanner_->scan(line, out)) return false;
+    if (prefix_.empty()) return true;
+    for (std::size_t i = begin; i < out.fields.size(); ++i) {
+      out.fields[i].key = with_prefix(prefix_, out.fields[i].key, out.arena);
+    }
+    return true;
   }
 
   /// Text is no failure here, but a line that begins like an object and is none is one.
@@ -63,43 +106,58 @@ class ParseStage final : public Stage {
     return failed;
   }
 
+  Failures parse_fields(Batch& batch) const {
+    Failures failures;
+    const std::size_t begin = batch.fields.size();
+    for (Event& event : batch.events) {
+      const std::optional<std::string_view> text = text_of(batch, event);
+      const bool good = text && scanner_->scan(*text, ScanOut{batch.fields, batch.arena});
+      if (good) {
+        put(batch, event, begin);
+      } else {
+        ++(text ? failures.format : failures.missing);
+      }
+      event.parse_failed = !good;
+      batch.fields.resize(begin);
+    }
+    return failures;
+  }
+
+  /// What is to be parsed; nullopt when the event has no such text.
+  std::optional<std::string_view> text_of(Batch& batch, const Event& event) const {
+    if (!field_) return batch.text(event);
+    const std::optional<FieldValue> value = find(batch, event, *field_);
+    if (!value || value->type == ValueType::null) return std::nullopt;
+    return value_text(*value, batch.arena);
+  }
+
+  /// Adds what was found to the event, which stays what it is.
+  void put(Batch& batch, Event& event, std::size_t begin) const {
+    if (into_) {
+      const std::span<const FieldRef> found(batch.fields.data() + begin, batch.fields.size() - begin);
+      set(batch, event, *into_, fields_json(found, prefix_, batch.arena));
+      return;
+    }
+    for (std::size_t i = begin; i < batch.fields.size(); ++i) {
+      const FieldRef field = batch.fields[i];
+      set(batch, event, with_prefix(prefix_, field.key, batch.arena), field_json(field, batch.arena));
+    }
+  }
+
   const ParseFormat format_;
   const bool strict_;
+  const bool whole_line_;
+  const std::optional<FieldPath> field_;
+  const std::optional<std::string> into_;
+  const std::string prefix_;
   const OnParseFailure on_failure_;
   const std::uint32_t component_;
-  const SharedCounter failures_;
+  const std::unique_ptr<TextScanner> scanner_;
+  const SharedCounter not_in_format_;
+  const SharedCounter field_missing_;
 };
 
 }  // namespace
-
-const config::Schema<JsonParseOptions>& schema_of(config::Tag<JsonParseOptions>) {
-  static const auto schema = config::Schema<JsonParseOptions>("JSON").optional(
-      "strict", &JsonParseOptions::strict,
-      "Checks how every number, literal and escape is spelled too, not only the structure and UTF-8.");
-  return schema;
-}
-
-const config::Schema<ParseOptions>& schema_of(config::Tag<ParseOptions>) {
-  static const auto schema =
-      config::Schema<ParseOptions>("Parse")
-          .optional(
-              "format", &ParseOptions::format,
-              "What the lines are. `parse: json` is short for `parse: {format: json}`; with `json` given it may be "
-              "left out.")
-          .optional("json", &ParseOptions::json, "How JSON is read, for the formats `json` and `auto`.")
-          .optional("on_failure", &ParseOptions::on_failure, "What becomes of a line that is not in the format.")
-          .scalar(&ParseOptions::format)
-          .verify_with([](const ParseOptions& options, config::Decoder& decoder) {
-            if (!options.format && !options.json) {
-              decoder.error("expected a format", "write `parse: json`, `parse: logfmt` or `parse: auto`",
-                            config::Code::missing_option);
-            }
-            if (options.json && options.format == ParseFormat::logfmt) {
-              decoder.error_at("json", "options for JSON, but the format is logfmt", {}, config::Code::conflict);
-            }
-          });
-  return schema;
-}
 
 std::unique_ptr<Stage> make_parse_stage(const ParseOptions& options, const StageServices& services) {
   return std::make_unique<ParseStage>(options, services);

@@ -71,7 +71,7 @@ const std::map<std::string, StageCase> kStages{
      {"{parse: {format: json, on_failure: discard}}",
       2,
       "logpipe_parse_failed_events_total",
-      {{"component", "parse"}}}},
+      {{"component", "parse"}, {"reason", "format"}}}},
     {"sample",
      {"{sample: {every: 2}}",
       2,

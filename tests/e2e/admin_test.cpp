@@ -147,7 +147,7 @@ TEST_CASE("metrics: what fails and what is too long is counted by its reason, in
   CHECK(read_file(dir / "out.log") == "{\"a\":1}\n{\"c\":3}\n");
   CHECK(value_of(series, "logpipe_source_received_events_total", {"source=\"app\""}) == 5);
   CHECK(value_of(series, "logpipe_failed_events_total", {"component=\"parse\"", "reason=\"parse\""}) == 2);
-  CHECK(value_of(series, "logpipe_parse_failed_events_total", {"component=\"parse\""}) == 2);
+  CHECK(value_of(series, "logpipe_parse_failed_events_total", {"component=\"parse\"", "reason=\"format\""}) == 2);
   CHECK(value_of(series, "logpipe_discarded_events_total", {"component=\"source\"", "reason=\"oversize\""}) == 1);
   CHECK(value_of(series, "logpipe_source_oversize_lines_total", {"source=\"app\""}) == 1);
   const Json ledger = Json::parse(http_get(address, "/api/v1/status"));

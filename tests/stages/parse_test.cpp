@@ -10,11 +10,13 @@ TEST_CASE("parse: JSON lines become fields, others stay text and are counted") {
   CHECK(pipeline.run("{\"a\":1}\nplain\n{\"b\":2\n{\"c\":[3]}\n") ==
         "{\"a\":1}\n{\"message\":\"plain\"}\n{\"message\":\"{\\\"b\\\":2\"}\n{\"c\":[3]}\n");
   CHECK(pipeline.tallies().empty());
-  CHECK(pipeline.metrics.value("logpipe_parse_failed_events_total", {{"component", "parse"}}) == 2);
+  CHECK(pipeline.metrics.value("logpipe_parse_failed_events_total", {{"component", "parse"}, {"reason", "format"}}) ==
+        2);
   CHECK(pipeline.batch.events[0].form == Form::json);
   CHECK(pipeline.batch.events[1].parse_failed);
   pipeline.run("x\n");
-  CHECK(pipeline.metrics.value("logpipe_parse_failed_events_total", {{"component", "parse"}}) == 3);
+  CHECK(pipeline.metrics.value("logpipe_parse_failed_events_total", {{"component", "parse"}, {"reason", "format"}}) ==
+        3);
 }
 
 TEST_CASE("parse: a failed line is discarded when asked, and counted as failed") {
@@ -36,7 +38,8 @@ TEST_CASE("parse: strict refuses what is no JSON in detail") {
 TEST_CASE("parse: logfmt lines become fields") {
   Pipeline pipeline("stages: [{parse: logfmt}]");
   CHECK(pipeline.run("a=1 b=\"x y\"\nplain words\n") == "{\"a\":1,\"b\":\"x y\"}\n{\"message\":\"plain words\"}\n");
-  CHECK(pipeline.metrics.value("logpipe_parse_failed_events_total", {{"component", "parse"}}) == 1);
+  CHECK(pipeline.metrics.value("logpipe_parse_failed_events_total", {{"component", "parse"}, {"reason", "format"}}) ==
+        1);
 }
 
 TEST_CASE("parse: auto decides line by line, and text is no failure") {
@@ -54,13 +57,107 @@ TEST_CASE("parse: the failures of an earlier stage are not counted again") {
   CHECK(pipeline.tallies().empty());
 }
 
+TEST_CASE("parse: access logs and lines cut at literal texts become fields") {
+  Pipeline clf("stages: [{parse: clf}]");
+  CHECK(clf.run("::1 - - [t] \"GET / HTTP/1.1\" 200 5\nno\n") ==
+        "{\"client\":\"::1\",\"time\":\"t\",\"method\":\"GET\",\"path\":\"/\",\"protocol\":\"HTTP/1.1\","
+        "\"status\":200,\"bytes\":5}\n{\"message\":\"no\"}\n");
+  Pipeline dissect("stages: [{parse: {dissect: '%{a}: %{b}', prefix: d_}}]");
+  CHECK(dissect.run("x: y\r\nno\n") == "{\"d_a\":\"x\",\"d_b\":\"y\"}\n{\"message\":\"no\"}\n");
+  CHECK(dissect.metrics.value("logpipe_parse_failed_events_total", {{"component", "parse"}, {"reason", "format"}}) ==
+        1);
+}
+
+TEST_CASE("parse: of several patterns the first that matches makes the fields, and each is counted") {
+  Pipeline pipeline("stages: [{parse: {regex: ['^(?<n>\\d+) (?<b>x)?', '^(?<word>\\w+)$', '(?<n>never)']}}]");
+  CHECK(pipeline.run("12 x\n7 y\nword\n--\n") ==
+        "{\"n\":12,\"b\":\"x\"}\n{\"n\":7}\n{\"word\":\"word\"}\n{\"message\":\"--\"}\n");
+  const auto matched = [&](std::string_view pattern) {
+    return pipeline.metrics.value("logpipe_parse_pattern_matched_total",
+                                  {{"component", "parse"}, {"pattern", std::string(pattern)}});
+  };
+  CHECK(matched("1") == 2);
+  CHECK(matched("2") == 1);
+  CHECK(matched("3") == 0);
+  CHECK(pipeline.metrics.value("logpipe_parse_pattern_gave_up_total", {{"component", "parse"}, {"pattern", "1"}}) == 0);
+}
+
+TEST_CASE("parse: a pattern that gives up is counted") {
+  Pipeline pipeline("stages: [{parse: {regex: '^(?<a>(x+x+)+)$'}}]");
+  CHECK(pipeline.run(std::string(60, 'x') + "y\n") == "{\"message\":\"" + std::string(60, 'x') + "y\"}\n");
+  CHECK(pipeline.metrics.value("logpipe_parse_pattern_gave_up_total", {{"component", "parse"}, {"pattern", "1"}}) == 1);
+  for (int i = 0; i < 32; ++i) pipeline.run("xx\n");
+  CHECK(pipeline.metrics.value("logpipe_parse_pattern_seconds_total", {{"component", "parse"}, {"pattern", "1"}}) > 0);
+}
+
+TEST_CASE("parse: the severity of a syslog line is its level") {
+  Pipeline pipeline("stages: [{parse: syslog}, {level: warn}]");
+  CHECK(pipeline.run("<27>Nov 21 13:00:02 h a[1]: x\n<30>Nov 21 13:00:02 h a[1]: y\n") ==
+        "{\"facility\":\"daemon\",\"severity\":\"err\",\"time\":\"Nov 21 13:00:02\",\"host\":\"h\",\"app\":\"a\","
+        "\"pid\":1,\"message\":\"x\"}\n");
+}
+
+TEST_CASE("parse: a field is parsed, its fields put beside it or into an object") {
+  const std::string_view lines = "{\"log\":\"a=1 b=\\\"x\\ny\\\"\",\"a\":0}\n";
+  Pipeline beside("stages: [{parse: json}, {parse: {field: log, format: logfmt}}]");
+  CHECK(beside.run(lines) == "{\"log\":\"a=1 b=\\\"x\\ny\\\"\",\"a\":1,\"b\":\"x\\ny\"}\n");
+  Pipeline prefixed("stages: [{parse: json}, {parse: {field: log, format: logfmt, prefix: l.}}]");
+  CHECK(prefixed.run(lines) == "{\"log\":\"a=1 b=\\\"x\\ny\\\"\",\"a\":0,\"l.a\":1,\"l.b\":\"x\\ny\"}\n");
+  Pipeline into("stages: [{parse: json}, {parse: {field: log, format: logfmt, into: log}}]");
+  CHECK(into.run(lines) == "{\"log\":{\"a\":1,\"b\":\"x\\ny\"},\"a\":0}\n");
+  Pipeline nested("stages: [{parse: json}, {parse: {field: .o.j, format: json, into: j}}]");
+  CHECK(nested.run("{\"o\":{\"j\":\"{\\\"k\\\":[1.0]}\"}}\n") ==
+        "{\"o\":{\"j\":\"{\\\"k\\\":[1.0]}\"},\"j\":{\"k\":[1.0]}}\n");
+  Pipeline line("stages: [{parse: {format: logfmt, into: pairs}}]");
+  CHECK(line.run("a=1\n") == "{\"message\":\"a=1\",\"pairs\":{\"a\":1}}\n");
+}
+
+TEST_CASE("parse: an event without the field, and one that is not in the format, are told apart") {
+  Pipeline keep("stages: [{parse: json}, {parse: {field: log, format: auto}}]");
+  CHECK(keep.run("{\"log\":\"{\\\"b\\\":2}\"}\n{\"x\":1}\n{\"log\":null}\n{\"log\":\"words\"}\n") ==
+        "{\"log\":\"{\\\"b\\\":2}\",\"b\":2}\n{\"x\":1}\n{\"log\":null}\n{\"log\":\"words\"}\n");
+  const auto failed = [](Pipeline& pipeline, std::string_view reason) {
+    return pipeline.metrics.value("logpipe_parse_failed_events_total",
+                                  {{"component", "parse"}, {"reason", std::string(reason)}});
+  };
+  CHECK(failed(keep, "missing") == 2);
+  CHECK(failed(keep, "format") == 1);
+  CHECK(keep.batch.events[1].parse_failed);
+  Pipeline discard("stages: [{parse: {json: {}}}, {parse: {field: log, format: json, on_failure: discard}}]");
+  CHECK(discard.run("{\"log\":\"{}\"}\n{\"x\":1}\n") == "{\"log\":\"{}\"}\n");
+  CHECK(discard.tallies() == "1/parse/failed 1 8\n");
+}
+
+TEST_CASE("parse: what another stage kept is not discarded by one that parses lines") {
+  Pipeline pipeline(
+      "stages: [{parse: logfmt}, {parse: {field: a, format: json}}, {parse: {format: clf, on_failure: discard}}]");
+  CHECK(pipeline.run("a=1\nwords\n") == "{\"a\":1}\n");
+  CHECK(pipeline.tallies() == "2/parse/failed 1 6\n");
+}
+
 TEST_CASE("parse: a wrong configuration is told with its place") {
   CHECK(test::findings("stages:\n  - parse: jsno\n") ==
-        "2:12 LP0105 stages[0].parse: expected json, logfmt or auto, got \"jsno\" | did you mean \"json\"?\n");
+        "2:12 LP0105 stages[0].parse: expected json, logfmt, syslog, clf, dissect, regex or auto, got \"jsno\" | did "
+        "you mean "
+        "\"json\"?\n");
   CHECK(test::findings("stages:\n  - parse:\n") ==
-        "2:5 LP0102 stages[0].parse: expected a format | write `parse: json`, `parse: logfmt` or `parse: auto`\n");
+        "2:5 LP0102 stages[0].parse: expected a format | write `parse: json`, `parse: auto` or `parse: {dissect: "
+        "'%{time} %{text}'}`\n");
   CHECK(test::findings("stages:\n  - parse: {format: logfmt, json: {strict: true}}\n") ==
-        "2:35 LP0106 stages[0].parse.json: options for JSON, but the format is logfmt\n");
+        "2:35 LP0106 stages[0].parse.json: options for json, but the format is logfmt\n");
   CHECK(test::findings("stages:\n  - parse: {json: {stict: true}}\n") ==
         "2:20 LP0101 stages[0].parse.json.stict: unknown option | did you mean \"strict\"?\n");
+  CHECK(test::findings("stages:\n  - parse: dissect\n") ==
+        "2:12 LP0102 stages[0].parse.format: the format dissect needs its options | write `dissect: …`\n");
+  CHECK(test::findings("stages:\n  - parse: {dissect: '%{a}%{b}'}\n") ==
+        "2:27 LP0401 stages[0].parse.dissect: no text stands between this field and the one before it | fields "
+        "are told apart by the texts between them\n");
+  CHECK(test::findings("stages:\n  - parse: {format: json, prefix: x}\n") ==
+        "2:35 LP0106 stages[0].parse.prefix: lines of JSON keep their names | a prefix goes with `field`, `into` or "
+        "another format\n");
+  CHECK(test::findings("stages:\n  - parse: {regex: '(x'}\n").find("stages[0].parse.regex: regular expression: ") !=
+        std::string::npos);
+  CHECK(test::findings("stages:\n  - parse: {regex: 'x'}\n") ==
+        "2:13 LP0103 stages[0].parse.regex.patterns: a pattern without named groups makes no fields | name a group: "
+        "(?<status>\\d+)\n");
 }
