@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "event/json.hpp"
+#include "event/level_detect.hpp"
 #include "event/logfmt.hpp"
 #include "stages/parse_scanner.hpp"
+#include "stages/parse_timestamp.hpp"
 #include "stages/shared_counter.hpp"
 
 namespace logpipe {
@@ -44,14 +46,21 @@ class ParseStage final : public Stage {
         prefix_(options.prefix),
         on_failure_(options.on_failure),
         component_(services.component),
+        timestamp_(options.timestamp ? std::optional<TimestampStep>(*options.timestamp) : std::nullopt),
+        level_(options.level ? std::optional<LevelDetector>(*options.level) : std::nullopt),
         scanner_(make_text_scanner(options, services)),
         not_in_format_(services.metrics, failed(), {{"component", services.name}, {"reason", "format"}}),
-        field_missing_(services.metrics, failed(), {{"component", services.name}, {"reason", "missing"}}) {}
+        field_missing_(services.metrics, failed(), {{"component", services.name}, {"reason", "missing"}}),
+        no_time_(services.metrics,
+                 {.name = "logpipe_parse_timestamp_failed_events_total",
+                  .help = "Parsed events whose field for `timestamp` was not there or no time."},
+                 {{"component", services.name}}) {}
 
   void apply(Batch& batch, const Context&) const override {
     const Failures failures = whole_line_ ? Failures{parse_lines(batch), 0} : parse_fields(batch);
     not_in_format_.add(failures.format);
     field_missing_.add(failures.missing);
+    finish(batch);
     if (failures.format + failures.missing == 0 || on_failure_ == OnParseFailure::keep) return;
     // A parsed event that is marked was marked by another stage, which parsed a field and kept it.
     batch.retain(component_, false, [this](const Event& event) {
@@ -61,6 +70,21 @@ class ParseStage final : public Stage {
   }
 
  private:
+  /// The time and the level of what is parsed.
+  void finish(Batch& batch) const {
+    if (!timestamp_ && !level_) return;
+    std::uint64_t without_time = 0;
+    for (Event& event : batch.events) {
+      if (event.parse_failed || (whole_line_ && event.form == Form::text)) continue;
+      if (timestamp_ && !timestamp_->apply(batch, event)) ++without_time;
+      if (level_) {
+        event.level = level_->detect(batch, event);
+        event.level_known = true;
+      }
+    }
+    no_time_.add(without_time);
+  }
+
   static MetricInfo failed() {
     return {.name = "logpipe_parse_failed_events_total",
             .help = "Events that were not in the format the stage was asked to parse, kept or not, by reason."};
@@ -152,9 +176,12 @@ class ParseStage final : public Stage {
   const std::string prefix_;
   const OnParseFailure on_failure_;
   const std::uint32_t component_;
+  const std::optional<TimestampStep> timestamp_;
+  const std::optional<LevelDetector> level_;
   const std::unique_ptr<TextScanner> scanner_;
   const SharedCounter not_in_format_;
   const SharedCounter field_missing_;
+  const SharedCounter no_time_;
 };
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "event/clf.hpp"
+#include "event/columns.hpp"
 #include "event/dissect.hpp"
 #include "event/logfmt.hpp"
 #include "event/syslog.hpp"
@@ -39,6 +40,17 @@ std::unique_ptr<TextScanner> make_text_scanner(const ParseOptions& options, cons
       return scanner_of([](std::string_view text, const ScanOut& out) { return scan_syslog(text, out); });
     case ParseFormat::clf:
       return scanner_of([](std::string_view text, const ScanOut& out) { return scan_clf(text, out); });
+    case ParseFormat::cri:
+      return scanner_of([](std::string_view text, const ScanOut& out) { return scan_cri(text, out); });
+    case ParseFormat::csv:
+      return scanner_of(
+          [scanner = CsvScanner(options.csv->columns, options.csv->separator.front(), options.csv->mismatch)](
+              std::string_view text, const ScanOut& out) { return scanner.scan(text, out); });
+    case ParseFormat::kv: {
+      const KeyValueParseOptions given = options.kv.value_or(KeyValueParseOptions{});
+      return scanner_of([scanner = KeyValueScanner(given.field_separator, given.pair_separator)](
+                            std::string_view text, const ScanOut& out) { return scanner.scan(text, out); });
+    }
     case ParseFormat::dissect:
       return scanner_of([pattern = options.dissect->pattern](std::string_view text, const ScanOut& out) {
         return pattern.scan(text, out);

@@ -7,9 +7,14 @@
 #include <vector>
 
 #include "event/batch.hpp"
+#include "event/clf.hpp"
+#include "event/columns.hpp"
+#include "event/dissect.hpp"
 #include "event/expression.hpp"
 #include "event/fields.hpp"
 #include "event/json.hpp"
+#include "event/scan_lines.hpp"
+#include "event/syslog.hpp"
 #include "tests/event/json_corpus.hpp"
 #include "tests/support/blocks.hpp"
 
@@ -118,4 +123,50 @@ TEST_CASE("expression: nothing is allocated for an event once warm") {
   work();
   CHECK(g_allocations - before == 0);
   CHECK(seen != 0);
+}
+
+TEST_CASE("batch: nothing is allocated once warm, through every scanner") {
+  BlockPool pool(64 << 20);
+  std::string text;
+  for (int i = 0; i < 500; ++i) {
+    text += R"~(::1 - - [10/Oct/2000:13:55:36 -0700] "GET /\"x\" HTTP/1.1" 200 23 "-" "a b")~"
+            "\n";
+    text += R"~(<165>1 2003-10-11T22:14:15.003Z h a - ID47 [x@1 a="1" b="\"2" a="3"] An event)~"
+            "\n";
+    text += "Nov 21 13:00:02 host app[4711]: something else\n";
+    text += "a: 1; b: 'x \\' y'; c: z\n";
+    text += "1,\"a \"\"b\"\"\",3,4\n";
+    text += "2016-10-06T00:17:09.669794202Z stdout P text\n";
+    text += "{\"a\":1,\"b\":\"x\\ny\"}\n";
+  }
+  const BlockRef block = freeze(test::block_of(pool, text));
+  const Dissect dissect = Dissect::parse("%{+a/2} %{+a/1} %{b->} %{c}").value();
+  const CsvScanner csv({"a", "b"}, ',', CsvScanner::Columns::loose);
+  const KeyValueScanner pairs(";", ":");
+  Batch batch;
+  Encoded out;
+  std::size_t parsed = 0;
+  const auto with = [&](auto scan) {
+    batch.open(block);
+    parsed += scan_lines(batch, scan, [](Event&) {}).parsed;
+    out.clear();
+    for (const Event& event : batch.events) write_json(batch, event, out);
+    batch.close();
+  };
+  const auto work = [&] {
+    with(&scan_clf);
+    with(&scan_syslog);
+    with(&scan_cri);
+    with([&](std::string_view line, const ScanOut& to) { return dissect.scan(line, to); });
+    with([&](std::string_view line, const ScanOut& to) { return csv.scan(line, to); });
+    with([&](std::string_view line, const ScanOut& to) { return pairs.scan(line, to); });
+    with([&](std::string_view line, const ScanOut& to) { return scan_json(line, true, to); });
+  };
+  work();
+  work();
+  const std::uint64_t before = g_allocations;
+  parsed = 0;
+  work();
+  CHECK(g_allocations - before == 0);
+  CHECK(parsed > 500 * 7);
 }

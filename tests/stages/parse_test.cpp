@@ -97,6 +97,56 @@ TEST_CASE("parse: the severity of a syslog line is its level") {
         "\"pid\":1,\"message\":\"x\"}\n");
 }
 
+TEST_CASE("parse: columns, pairs and lines of containers become fields") {
+  Pipeline csv("stages: [{parse: {csv: [a, b]}}]");
+  CHECK(csv.run("1,\"x,y\"\n1\n") == "{\"a\":1,\"b\":\"x,y\"}\n{\"message\":\"1\"}\n");
+  Pipeline tabs("stages: [{parse: {csv: {columns: [a], separator: \"\\t\", mismatch: allow}}}]");
+  CHECK(tabs.run("1\t2\n") == "{\"a\":1,\"column2\":2}\n");
+  Pipeline kv("stages: [{parse: {kv: {field_separator: ';', pair_separator: ':'}}}]");
+  CHECK(kv.run("a: 1; b: 'x'\n") == "{\"a\":1,\"b\":\"x\"}\n");
+  Pipeline plain("stages: [{parse: kv}]");
+  CHECK(plain.run("words a=1\n") == "{\"a\":1}\n");
+  Pipeline cri("stages: [{parse: cri}, {parse: {field: message, format: json}}]");
+  CHECK(cri.run("2016-10-06T00:17:09Z stdout F {\"a\":1}\n") ==
+        "{\"time\":\"2016-10-06T00:17:09Z\",\"stream\":\"stdout\",\"tag\":\"F\",\"message\":\"{\\\"a\\\":1}\",\"a\":1}"
+        "\n");
+}
+
+TEST_CASE("parse: a time in a field becomes the timestamp") {
+  const auto stamped = [](std::string_view options, std::string_view value) {
+    Pipeline pipeline("stages: [{parse: {json: {}, timestamp: " + std::string(options) + "}}]");
+    const std::string out = pipeline.run("{\"time\":" + std::string(value) + "}\n");
+    const std::size_t at = out.find(",\"timestamp\":");
+    return at == std::string::npos ? "-" : out.substr(at + 13, out.size() - at - 15);
+  };
+  CHECK(stamped("time", "\"2026-11-21T13:00:00.5+01:00\"") == "\"2026-11-21T13:00:00.5+01:00\"");
+  CHECK(stamped("time", "\"2026-11-21 13:00:00\"") == "\"2026-11-21T13:00:00Z\"");
+  CHECK(stamped("{zone: '+01:00'}", "\"2026-11-21 13:00:00\"") == "\"2026-11-21T12:00:00Z\"");
+  CHECK(stamped("time", "\"10/Oct/2000:13:55:36 -0700\"") == "\"2000-10-10T20:55:36Z\"");
+  CHECK(stamped("time", "\"2024 Feb 29 01:02:03\"") == "\"2024-02-29T01:02:03Z\"");
+  CHECK(stamped("time", "1795262400.5") == "\"2026-11-21T12:00:00.500Z\"");
+  CHECK(stamped("{format: epoch_ms}", "1") == "\"1970-01-01T00:00:00.001Z\"");
+  CHECK(stamped("{format: epoch_us}", "\"1\"") == "\"1970-01-01T00:00:00.000001Z\"");
+  CHECK(stamped("{format: '%d.%m.%Y %H:%M', zone: '-01:00'}", "\"21.11.2026 13:00\"") == "\"2026-11-21T14:00:00Z\"");
+  CHECK(stamped("{format: clf}", "\"2026-11-21T13:00:00Z\"") == "-");
+  CHECK(stamped("time", "\"yesterday\"") == "-");
+  CHECK(stamped("time", "null") == "-");
+}
+
+TEST_CASE("parse: a timestamp that is one keeps its place and spelling, and what is none is counted") {
+  Pipeline pipeline("stages: [{parse: {format: logfmt, timestamp: timestamp, level: sev}}]");
+  CHECK(pipeline.run("timestamp=2026-11-21T13:00:00+01:00 sev=4\ntimestamp=1795262400 sev=E\nx=1\nwords\n") ==
+        "{\"timestamp\":\"2026-11-21T13:00:00+01:00\",\"sev\":4}\n{\"timestamp\":\"2026-11-21T12:00:00Z\",\"sev\":"
+        "\"E\"}\n"
+        "{\"x\":1}\n{\"message\":\"words\"}\n");
+  CHECK(pipeline.metrics.value("logpipe_parse_timestamp_failed_events_total", {{"component", "parse"}}) == 1);
+  CHECK(pipeline.batch.events[0].edits == kNoEdit);
+  CHECK(pipeline.batch.events[0].level == Level::warn);
+  CHECK(pipeline.batch.events[2].level == Level::unknown);
+  CHECK(pipeline.batch.events[2].level_known);
+  CHECK_FALSE(pipeline.batch.events[3].level_known);
+}
+
 TEST_CASE("parse: a field is parsed, its fields put beside it or into an object") {
   const std::string_view lines = "{\"log\":\"a=1 b=\\\"x\\ny\\\"\",\"a\":0}\n";
   Pipeline beside("stages: [{parse: json}, {parse: {field: log, format: logfmt}}]");
@@ -137,7 +187,8 @@ TEST_CASE("parse: what another stage kept is not discarded by one that parses li
 
 TEST_CASE("parse: a wrong configuration is told with its place") {
   CHECK(test::findings("stages:\n  - parse: jsno\n") ==
-        "2:12 LP0105 stages[0].parse: expected json, logfmt, syslog, clf, dissect, regex or auto, got \"jsno\" | did "
+        "2:12 LP0105 stages[0].parse: expected json, logfmt, syslog, clf, cri, csv, kv, dissect, regex or auto, got "
+        "\"jsno\" | did "
         "you mean "
         "\"json\"?\n");
   CHECK(test::findings("stages:\n  - parse:\n") ==
@@ -160,4 +211,10 @@ TEST_CASE("parse: a wrong configuration is told with its place") {
   CHECK(test::findings("stages:\n  - parse: {regex: 'x'}\n") ==
         "2:13 LP0103 stages[0].parse.regex.patterns: a pattern without named groups makes no fields | name a group: "
         "(?<status>\\d+)\n");
+  CHECK(test::findings("stages:\n  - parse: {csv: [a, b, a]}\n") ==
+        "2:13 LP0103 stages[0].parse.csv.columns: the name \"a\" is there twice\n");
+  CHECK(test::findings("stages:\n  - parse: {json: {}, timestamp: {format: '%Q'}}\n").find("no such conversion") !=
+        std::string::npos);
+  CHECK(test::findings("stages:\n  - parse: {json: {}, timestamp: {zone: Mars}}\n")
+            .find("expected UTC or an offset such as +01:00, got \"Mars\"") != std::string::npos);
 }
