@@ -271,8 +271,8 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
   app.add_flag("-v,--verbose", arguments.verbose, "Log more");
 
   const std::string filter = "Filter (stdin to stdout, without a file)";
-  app.add_option("--parse", arguments.filter.parse, "How lines are understood: json, logfmt, auto")
-      ->check(CLI::IsMember({"json", "logfmt", "auto"}))
+  app.add_option("--parse", arguments.filter.parse, "How lines are understood: json, logfmt, syslog, clf, cri, kv, auto")
+      ->check(CLI::IsMember({"json", "logfmt", "syslog", "clf", "cri", "kv", "auto"}))
       ->group(filter);
   app.add_option("--level", arguments.filter.level, "Keep events of this level and above")
       ->check([](const std::string& text) {

@@ -362,6 +362,14 @@ TEST_CASE("filter: with --level alone lines stay as they are") {
         "neither level nor field\n");
 }
 
+TEST_CASE("filter: formats of logs are understood by name") {
+  const Result result = run({"--parse", "syslog", "--level", "warn", "--output", "json"},
+                            "<27>Nov 21 13:00:02 h a[1]: x\n<30>Nov 21 13:00:02 h a[1]: y\n");
+  CHECK(result.out ==
+        "{\"facility\":\"daemon\",\"severity\":\"err\",\"time\":\"Nov 21 13:00:02\",\"host\":\"h\",\"app\":\"a\","
+        "\"pid\":1,\"message\":\"x\"}\n");
+}
+
 TEST_CASE("filter: of two --set for one name the last counts") {
   const Result result = run({"--parse", "json", "--set", "a=1", "--set", "b=two words", "--set", "a=3"}, "{\"x\":0}\n");
   check_silent(result);
