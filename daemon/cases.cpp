@@ -57,6 +57,12 @@ class OneObject {
 
 bool flatten(const FieldValue& value, std::string path, std::vector<FlatValue>& out);
 
+/// A key as a part of a path; quoted where it could be taken for several.
+std::string part_of(std::string_view key) {
+  const bool plain = !key.empty() && key.find_first_of(".[\"") == std::string_view::npos;
+  return "." + (plain ? std::string(key) : json_string(key));
+}
+
 bool flatten_object(std::string_view object, const std::string& path, std::vector<FlatValue>& out) {
   const OneObject one(object);
   if (!one.parsed()) return false;
@@ -72,7 +78,7 @@ bool flatten_object(std::string_view object, const std::string& path, std::vecto
       [](void* context, std::string_view key, const FieldValue& each) {
         auto& into = *static_cast<Visit*>(context);
         into.any = true;
-        into.ok = flatten(each, into.path + "." + std::string(key), into.out) && into.ok;
+        into.ok = flatten(each, into.path + part_of(key), into.out) && into.ok;
       },
       &visit);
   if (!visit.any) out.push_back({path, "{}"});
@@ -105,7 +111,7 @@ bool flatten(const FieldValue& value, std::string path, std::vector<FlatValue>& 
 
 void flatten(const Node& node, const std::string& path, std::vector<FlatValue>& out) {
   if (node.is_map() && !node.entries.empty()) {
-    for (const Node::Entry& entry : node.entries) flatten(entry.value, path + "." + entry.key, out);
+    for (const Node::Entry& entry : node.entries) flatten(entry.value, path + part_of(entry.key), out);
   } else if (node.is_sequence() && !node.items.empty()) {
     for (std::size_t i = 0; i < node.items.size(); ++i) {
       flatten(node.items[i], path + "[" + std::to_string(i) + "]", out);
@@ -124,6 +130,9 @@ void flatten(const Node& node, const std::string& path, std::vector<FlatValue>& 
 /// Equal as JSON: numbers by their value, everything else as it is written.
 bool equal_json(const std::string& a, const std::string& b) {
   if (a == b) return true;
+  // Whole numbers beyond 2^53 are not told apart by their value.
+  const auto whole = [](const std::string& text) { return text.find_first_not_of("-0123456789") == std::string::npos; };
+  if (whole(a) && whole(b)) return false;
   char* a_end = nullptr;
   char* b_end = nullptr;
   const double x = std::strtod(a.c_str(), &a_end);
@@ -144,7 +153,9 @@ std::string shown(const FlatValue& value) {
 /// What differs, `-` before what was expected and `+` before what came.
 std::string difference(const Node& expected, const std::string& got, CaseMatch match) {
   if (expected.is_scalar()) {
-    return expected.text == got ? std::string() : "- " + expected.text + "\n+ " + got + "\n";
+    std::string_view text = expected.text;
+    if (text.ends_with('\n')) text.remove_suffix(1);  // of a block in YAML
+    return text == got ? std::string() : "- " + std::string(text) + "\n+ " + got + "\n";
   }
   const std::vector<FlatValue> wanted = flatten_node(expected);
   std::vector<FlatValue> came;
@@ -158,7 +169,8 @@ std::string difference(const Node& expected, const std::string& got, CaseMatch m
   }
   if (match == CaseMatch::subset) return text;
   for (const FlatValue& each : came) {
-    if (find_value(wanted, each.path) == nullptr) text += "+ " + shown(each);
+    const bool twice = find_value(came, each.path) != &each;
+    if (twice || find_value(wanted, each.path) == nullptr) text += "+ " + shown(each);
   }
   return text;
 }
@@ -307,7 +319,12 @@ namespace {
 /// Text for XML 1.0: what it cannot hold becomes `?`.
 std::string xml(std::string_view text) {
   std::string out;
+  const bool utf8 = valid_utf8(text);
   for (const char c : text) {
+    if (!utf8 && static_cast<unsigned char>(c) >= 0x80) {
+      out += '?';
+      continue;
+    }
     switch (c) {
       case '&':
         out += "&amp;";

@@ -92,6 +92,9 @@ std::optional<Settings> load_settings(const Arguments& arguments, std::string* p
     settings = decode_settings(root, diagnostics);
   } catch (const config::Error& error) {
     diagnostics = error.diagnostics();
+  } catch (const std::exception& error) {
+    // Out of memory, say. While running this must not end more than the reload.
+    diagnostics.error({}, {}, std::string("cannot be read: ") + error.what(), {}, config::Code::surroundings);
   }
   const std::string text =
       arguments.diagnostics_format == "json"

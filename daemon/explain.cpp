@@ -38,6 +38,12 @@ void append_change(std::string& text, const FieldChange& change) {
   }
 }
 
+/// A value as JSON without line feeds, which stand between its parts only.
+std::string on_one_line(std::string json) {
+  std::replace(json.begin(), json.end(), '\n', ' ');
+  return json;
+}
+
 std::string_view kind_name(FieldChange::Kind kind) {
   switch (kind) {
     case FieldChange::Kind::added:
@@ -147,8 +153,8 @@ std::string explain_json(std::string_view event, const Trial& trial, const confi
         const FieldChange& change = step.changes[i];
         json += std::string(i == 0 ? "" : ",") + "{\"field\":" + json_string(change.name) + ",\"change\":\"" +
                 std::string(kind_name(change.kind)) + "\"";
-        if (!change.before.empty()) json += ",\"before\":" + change.before;
-        if (!change.after.empty()) json += ",\"after\":" + change.after;
+        if (!change.before.empty()) json += ",\"before\":" + on_one_line(change.before);
+        if (!change.after.empty()) json += ",\"after\":" + on_one_line(change.after);
         json += "}";
       }
       json += "]";

@@ -138,7 +138,8 @@ TrialRun::~TrialRun() = default;
 
 Trial TrialRun::operator()(std::size_t pipeline, const std::string& source, std::string_view bytes) {
   Trial trial;
-  enter(pipeline, source, bytes, false, trial);
+  // A pipeline that only subscribes gets what others have published.
+  enter(pipeline, source, bytes, settings_.pipelines[pipeline].sources.empty(), trial);
   return trial;
 }
 

@@ -31,6 +31,8 @@ class Arena {
   /// Forgets all text. Chunks beyond 1 MiB are freed, so that one odd batch does not stay in memory for ever.
   void reset() noexcept;
   std::size_t capacity() const noexcept;
+  /// Bytes taken since the last reset(), with what was left over at the ends of chunks.
+  std::size_t used() const noexcept { return before_ + used_; }
 
  private:
   struct Chunk {
@@ -40,7 +42,8 @@ class Arena {
   void next_chunk(std::size_t length);
   std::vector<Chunk> chunks_;
   std::size_t current_{0};
-  std::size_t used_{0};
+  std::size_t used_{0};    // of the current chunk
+  std::size_t before_{0};  // the sizes of those before it
 };
 
 }  // namespace logpipe

@@ -20,9 +20,7 @@ FieldTarget::FieldTarget(FieldPath path) : path_(std::move(path)) {
     overhead_ += names_.back().size() + 4;
   }
   if (path_.steps().empty()) return;
-  // A name that begins with a dot can only be written as what it is: the key of a path.
-  const std::string& key = path_.steps().front().key;
-  top_ = FieldPath::parse((!key.empty() && key.front() == '.' ? "." : "") + key).value_or(FieldPath());
+  top_ = FieldPath::of({path_.steps().front()}, path_.steps().front().key);
 }
 
 namespace {

@@ -48,6 +48,7 @@ std::optional<FieldPath> FieldPath::parse(std::string_view text, std::string* wh
   const auto quoted = [&] { return "\"" + std::string(text) + "\""; };
   std::size_t at = 0;
   while (at < text.size()) {
+    if (path.steps_.size() == kStepsMax) return fail("a path has at most " + std::to_string(kStepsMax) + " steps");
     if (text[at] == '.') {
       const std::size_t begin = ++at;
       while (at < text.size() && text[at] != '.' && text[at] != '[') ++at;

@@ -39,6 +39,7 @@ class FieldPath {
   };
   /// nullopt and a message in `*why` when the text is not a name or path.
   static std::optional<FieldPath> parse(std::string_view text, std::string* why = nullptr);
+  static constexpr std::size_t kStepsMax = 256;
   /// Made of steps that stand already, the probes aside; at least one.
   static FieldPath of(std::vector<Step> steps, std::string spelling);
   const std::vector<Step>& steps() const noexcept { return steps_; }

@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -50,40 +51,48 @@ class FreshFile {
     {
       const std::lock_guard lock(mutex_);
       const auto now = std::chrono::steady_clock::now();
-      if (now < next_) return content_;
-      next_ = now + interval_;  // the others go on meanwhile
+      if (now < next_ || looking_) return content_;
+      looking_ = true;  // the others go on meanwhile
     }
     look();
     const std::lock_guard lock(mutex_);
+    looking_ = false;
+    next_ = std::chrono::steady_clock::now() + interval_;
     return content_;
   }
 
  private:
-  /// What changes with the content, as far as the directory can tell.
+  /// What changes with the content or the right to read it, as far as the directory can tell.
   struct State {
+    std::uint64_t device{0};
     std::uint64_t inode{0};
     std::int64_t size{-1};
-    std::int64_t seconds{0};
-    std::int64_t nanos{0};
+    std::int64_t written{0};  ///< nanoseconds, likewise below
+    std::int64_t changed{0};
     friend bool operator==(const State&, const State&) = default;
   };
 
-  void look() {
-    State now;
+  State state_now() const {
     struct ::stat info {};
-    if (::stat(path_.c_str(), &info) == 0) {
-      now = {info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec};
-    }
-    {
-      const std::lock_guard lock(mutex_);
-      const bool settled = now == seen_;
-      seen_ = now;
-      if (!settled || now == loaded_ || now.size < 0) return;
-      loaded_ = now;
-    }
+    if (::stat(path_.c_str(), &info) != 0) return {};
+    const auto nanos = [](const timespec& time) { return time.tv_sec * 1'000'000'000LL + time.tv_nsec; };
+    return {info.st_dev, info.st_ino, info.st_size, nanos(info.st_mtim), nanos(info.st_ctim)};
+  }
+
+  /// One thread at a time.
+  void look() {
+    const State now = state_now();
+    const bool settled = seen_ && now == *seen_;
+    seen_ = now;
+    // What could not be read is tried again after a while: the reason may have nothing to do with the file.
+    const bool again = failed_ && std::chrono::steady_clock::now() >= retry_;
+    if (!settled || (loaded_ && now == *loaded_ && !again)) return;
+    loaded_ = now;
     std::string problem;
     const Content content = load_(problem);
-    if (!content) {
+    failed_ = content == nullptr;
+    if (failed_) {
+      retry_ = std::chrono::steady_clock::now() + std::chrono::minutes(1);
       counts_.failures.add(1);
       log::warn(component_, "a lookup table has changed and cannot be used, the one before stays",
                 {{"file", path_.native()}, {"problem", problem}});
@@ -105,9 +114,13 @@ class FreshFile {
   // A mutex: a copy of a pointer for each batch, and a look now and then.
   std::mutex mutex_;
   Content content_;                             // guarded by mutex_; constant when nobody looks
-  State loaded_;                                // guarded by mutex_: what was read last
-  State seen_;                                  // guarded by mutex_
   std::chrono::steady_clock::time_point next_;  // guarded by mutex_
+  bool looking_{false};                         // guarded by mutex_
+  // Of the thread that looks.
+  std::optional<State> loaded_;  // what was read last, or could not be
+  std::optional<State> seen_;
+  bool failed_{false};
+  std::chrono::steady_clock::time_point retry_;
   const FreshFileCounts counts_;
 };
 

@@ -13,10 +13,10 @@
 #include <charconv>
 #include <cmath>
 #include <cstring>
-#include <fstream>
-#include <iterator>
+#include <optional>
 
 #include "event/json.hpp"
+#include "stages/file_text.hpp"
 #endif
 
 namespace logpipe {
@@ -111,28 +111,20 @@ GeoDatabase::GeoDatabase() : inside_(std::make_unique<Inside>()) {}
 GeoDatabase::~GeoDatabase() = default;
 
 std::shared_ptr<const GeoDatabase> GeoDatabase::load(const std::filesystem::path& file, std::string& problem) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(file, error);
-  std::ifstream in(file, std::ios::binary);
-  if (error || !in) {
-    problem = "cannot read " + file.string();
-    return nullptr;
-  }
-  if (size > kBytesMax) {
-    problem = file.string() + " has more than 1 GiB";
+  std::string why;
+  const std::optional<std::string> bytes = file_text(file, kBytesMax, why);
+  if (!bytes) {
+    problem = "cannot read " + file.string() + ": " + why;
     return nullptr;
   }
   std::shared_ptr<GeoDatabase> database(new GeoDatabase);
+  database->content_ = fingerprint(*bytes);
   int status = MMDB_IO_ERROR;
-  {
-    const std::string bytes(std::istreambuf_iterator<char>(in), {});
-    database->content_ = fingerprint(bytes);
-    const int fd = copy_of(bytes);
-    if (fd >= 0) {
-      const std::string name = "/proc/self/fd/" + std::to_string(fd);
-      status = MMDB_open(name.c_str(), MMDB_MODE_MMAP, &database->inside_->database);
-      ::close(fd);
-    }
+  const int fd = copy_of(*bytes);
+  if (fd >= 0) {
+    const std::string name = "/proc/self/fd/" + std::to_string(fd);
+    status = MMDB_open(name.c_str(), MMDB_MODE_MMAP, &database->inside_->database);
+    ::close(fd);
   }
   if (status != MMDB_SUCCESS) {
     problem = file.string() + ": " + MMDB_strerror(status);

@@ -1,56 +1,14 @@
 #include "stages/lookup_table.hpp"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <optional>
-#include <system_error>
 
 #include "event/json.hpp"
+#include "stages/file_text.hpp"
 #include "stages/table_file.hpp"
 
 namespace logpipe {
 namespace {
-
-/// The whole file, or nothing and why.
-std::optional<std::string> read_file(const std::filesystem::path& path, std::string& why) {
-  // Not blocking, so that a FIFO in its place is refused below instead of being waited for.
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) {
-    why = std::generic_category().message(errno);
-    return std::nullopt;
-  }
-  struct stat status {};
-  std::optional<std::string> text;
-  if (::fstat(fd, &status) != 0) {
-    why = std::generic_category().message(errno);
-  } else if (!S_ISREG(status.st_mode)) {
-    why = "not a regular file";
-  } else {
-    text.emplace();
-    text->resize(LookupTable::kBytesMax + 1);
-    std::size_t size = 0;
-    ssize_t got = 0;
-    while (size < text->size() &&
-           ((got = ::read(fd, text->data() + size, text->size() - size)) > 0 || (got < 0 && errno == EINTR))) {
-      if (got > 0) size += static_cast<std::size_t>(got);
-    }
-    if (got < 0) {
-      why = std::generic_category().message(errno);
-      text.reset();
-    } else if (size > LookupTable::kBytesMax) {
-      why = "larger than " + std::to_string(LookupTable::kBytesMax / 1024 / 1024) + " MiB, the most a table may have";
-      text.reset();
-    } else {
-      text->resize(size);
-    }
-  }
-  ::close(fd);
-  return text;
-}
 
 std::string lower_extension(const std::filesystem::path& path) {
   std::string extension = path.extension().string();
@@ -99,7 +57,7 @@ std::shared_ptr<const LookupTable> LookupTable::load(const Spec& spec, std::vect
     return nullptr;
   }
   std::string why;
-  const std::optional<std::string> text = read_file(spec.file, why);
+  const std::optional<std::string> text = file_text(spec.file, kBytesMax, why);
   if (!text) {
     problems.push_back({"cannot read " + spec.file.string() + ": " + why, kNotAColumn, {}});
     return nullptr;

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <charconv>
-#include <fstream>
-#include <iterator>
 #include <mutex>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "channel/assert.hpp"
+#include "stages/file_text.hpp"
 #include "stages/lua_state.hpp"
 #include "stages/shared_counter.hpp"
 #include "telemetry/log.hpp"
@@ -107,13 +106,6 @@ std::size_t line_in(std::string_view message, std::string_view name) {
   return line;
 }
 
-bool read_script(const std::filesystem::path& path, std::string& text) {
-  std::ifstream in(path, std::ios::binary);
-  if (!in) return false;
-  text.assign(std::istreambuf_iterator<char>(in), {});
-  return !in.bad() && text.size() <= kFileBytesMax;
-}
-
 }  // namespace
 
 const config::Schema<LuaOptions>& schema_of(config::Tag<LuaOptions>) {
@@ -147,10 +139,13 @@ std::shared_ptr<const LuaScript> load_script(const LuaOptions& options, config::
   const config::Mark mark = options.script.mark;
   if (!options.file.empty()) {
     program.name = options.file.string();
-    if (!read_script(options.file, program.text)) {
-      decoder.error_at("file", "cannot read it, or it has more than 1 MiB", {}, config::Code::unreadable_file);
+    std::string why;
+    std::optional<std::string> text = file_text(options.file, kFileBytesMax, why);
+    if (!text) {
+      decoder.error_at("file", "cannot read it: " + why, {}, config::Code::unreadable_file);
       return script;
     }
+    program.text = std::move(*text);
   } else {
     program.text = *options.script;
     const bool placed = mark.known() && !mark.substituted;

@@ -26,6 +26,11 @@ namespace {
 constexpr int kHookEvery = 1000;
 constexpr int kDepthMax = 32;
 constexpr std::size_t kTargetsMax = 4096;
+constexpr std::size_t kNameBytesMax = 256;  // of names that are remembered
+constexpr std::uint64_t kAccessCost = 10;   // instructions: what looking a field up takes
+constexpr std::size_t kBytesPerInstruction = 16;
+constexpr std::size_t kScratchKept = 1024 * 1024;
+constexpr char kArrayType[] = "logpipe.array";
 constexpr char kEventType[] = "logpipe.event";
 
 }  // namespace
@@ -43,7 +48,9 @@ struct LuaState::Inside {
   std::vector<std::vector<std::string>> keys{static_cast<std::size_t>(kDepthMax) + 1};  // scratch, by depth
   std::vector<std::pair<std::string_view, FieldValue>> fields;                          // scratch
   std::unordered_map<std::string, FieldTarget> targets;
+  FieldTarget long_named;  // the last one that is not remembered
   LevelDetector detector;
+  std::size_t arena_before{0};  // bytes of the batch's arena when this event began
 
   ~Inside() {
     if (lua != nullptr) lua_close(lua);
@@ -55,6 +62,10 @@ struct LuaState::Inside {
     if (known != targets.end()) return &known->second;
     auto path = FieldPath::parse(name);
     if (!path) return nullptr;
+    if (name.size() > kNameBytesMax) {
+      long_named = FieldTarget(std::move(*path));
+      return &long_named;
+    }
     if (targets.size() == kTargetsMax) targets.clear();
     return &targets.emplace(json, FieldTarget(std::move(*path))).first->second;
   }
@@ -97,7 +108,19 @@ void count_instructions(lua_State* lua, lua_Debug*) {
   }
 }
 
-/// The event of this call; an error when the script kept it from an earlier one.
+/// What C functions do costs instructions too, and what they take for the event counts as the script's memory.
+void spend(lua_State* lua, std::uint64_t instructions) {
+  Inside& inside = inside_of(lua);
+  inside.instructions += instructions;
+  if (inside.instructions > inside.limits.instructions) {
+    lua_sethook(lua, &count_instructions, LUA_MASKCOUNT, 1);
+    luaL_error(lua, "took more than %I instructions", static_cast<LUAI_UACINT>(inside.limits.instructions));
+  }
+  const std::size_t taken = inside.batch->arena.used() - inside.arena_before + inside.json.size();
+  if (taken > inside.limits.memory) luaL_error(lua, "its changes take more than max_memory");
+}
+
+/// The event of this call; an error outside of one.
 Event& event_at(lua_State* lua, int index) {
   Inside& inside = inside_of(lua);
   const auto* which = static_cast<Event* const*>(luaL_checkudata(lua, index, kEventType));
@@ -122,18 +145,32 @@ void push_number(lua_State* lua, std::string_view text) {
   if (lua_stringtonumber(lua, digits) == 0) push_string(lua, text);
 }
 
+/// Sets a member of the table at the top; of names that occur twice the first counts, as everywhere.
+void set_first(lua_State* lua, std::string_view key, const FieldValue& value, int depth) {
+  push_string(lua, key);
+  lua_pushvalue(lua, -1);
+  const bool there = lua_rawget(lua, -3) != LUA_TNIL;
+  lua_pop(lua, 1);
+  if (there) {
+    lua_pop(lua, 1);
+    return;
+  }
+  push_value(lua, value, depth);
+  lua_rawset(lua, -3);
+}
+
 void push_table(lua_State* lua, const FieldValue& value, int depth) {
   if (depth == kDepthMax) luaL_error(lua, "a value is nested deeper than %d", kDepthMax);
-  luaL_checkstack(lua, 4, "a nested value");
+  luaL_checkstack(lua, 6, "a nested value");
   lua_newtable(lua);
+  if (value.type == ValueType::array) luaL_setmetatable(lua, kArrayType);  // so that an empty one stays one
   MemberReader members(value);
   std::string_view key;
   FieldValue member;
   for (lua_Integer i = 1; members.next(key, member); ++i) {
+    spend(lua, 1);
     if (value.type == ValueType::object) {
-      push_string(lua, json_unescape(key, inside_of(lua).batch->arena));
-      push_value(lua, member, depth + 1);
-      lua_rawset(lua, -3);
+      set_first(lua, json_unescape(key, inside_of(lua).batch->arena), member, depth + 1);
     } else {
       push_value(lua, member, depth + 1);
       lua_rawseti(lua, -2, i);
@@ -144,7 +181,12 @@ void push_table(lua_State* lua, const FieldValue& value, int depth) {
 void push_value(lua_State* lua, const FieldValue& value, int depth) {
   switch (value.type) {
     case ValueType::null:
-      lua_pushnil(lua);
+      // A table cannot hold nil.
+      if (depth == 0) {
+        lua_pushnil(lua);
+      } else {
+        lua_pushlightuserdata(lua, nullptr);
+      }
       return;
     case ValueType::boolean:
       lua_pushboolean(lua, value.text == "true" ? 1 : 0);
@@ -168,6 +210,7 @@ void append_string(lua_State* lua, std::string_view text) {
   Inside& inside = inside_of(lua);
   const std::string_view json = json_string(text, inside.batch->arena);
   inside.json += json;
+  spend(lua, 1 + text.size() / kBytesPerInstruction);
 }
 
 void append_number(lua_State* lua, int index) {
@@ -197,13 +240,22 @@ void collect_keys(lua_State* lua, int index, std::vector<std::string>& keys) {
   std::sort(keys.begin(), keys.end());
 }
 
+/// It was an array of the event's.
+bool is_array(lua_State* lua, int index) {
+  if (lua_getmetatable(lua, index) == 0) return false;
+  luaL_getmetatable(lua, kArrayType);
+  const bool array = lua_rawequal(lua, -1, -2) != 0;
+  lua_pop(lua, 2);
+  return array;
+}
+
 void append_table(lua_State* lua, int index, int depth) {
   if (depth == kDepthMax) luaL_error(lua, "a table is nested deeper than %d, or within itself", kDepthMax);
   luaL_checkstack(lua, 4, "a nested table");
   index = lua_absindex(lua, index);
   Inside& inside = inside_of(lua);
   const auto length = static_cast<lua_Integer>(lua_rawlen(lua, index));
-  if (length != 0) {
+  if (length != 0 || is_array(lua, index)) {
     inside.json += '[';
     for (lua_Integer i = 1; i <= length; ++i) {
       if (i != 1) inside.json += ',';
@@ -230,7 +282,9 @@ void append_table(lua_State* lua, int index, int depth) {
 }
 
 void append_value(lua_State* lua, int index, int depth) {
+  spend(lua, 1);
   switch (lua_type(lua, index)) {
+    case LUA_TLIGHTUSERDATA:  // logpipe.null is the only one
     case LUA_TNIL:
       inside_of(lua).json += "null";
       return;
@@ -264,6 +318,7 @@ const FieldTarget& target_at(lua_State* lua, int index) {
 
 int get_field(lua_State* lua) {
   const Event& event = event_at(lua, 1);
+  spend(lua, kAccessCost);
   const auto value = find(*inside_of(lua).batch, event, target_at(lua, 2).path());
   if (value) {
     push_value(lua, *value, 0);
@@ -277,11 +332,13 @@ int set_field(lua_State* lua) {
   Event& event = event_at(lua, 1);
   const FieldTarget& target = target_at(lua, 2);
   Inside& inside = inside_of(lua);
+  inside.json.clear();
+  spend(lua, kAccessCost);
   if (lua_isnil(lua, 3)) {
     remove(*inside.batch, event, target);
     return 0;
   }
-  inside.json.clear();
+  inside.json.clear();  // where the target's name was
   append_value(lua, 3, 0);
   if (!set(*inside.batch, event, target, inside.batch->arena.copy(inside.json))) {
     luaL_error(lua, "\"%s\" cannot be set: something on the way to it is no object", lua_tostring(lua, 2));
@@ -303,9 +360,8 @@ int list_fields(lua_State* lua) {
   lua_getglobal(lua, "next");
   lua_newtable(lua);
   for (const auto& [key, value] : inside.fields) {
-    push_string(lua, key);
-    push_value(lua, value, 0);
-    lua_rawset(lua, -3);
+    spend(lua, kAccessCost);
+    if (value.type != ValueType::null) set_first(lua, key, value, 0);
   }
   lua_pushnil(lua);
   return 3;
@@ -318,13 +374,10 @@ int raw_of(lua_State* lua) {
 }
 
 int level_of(lua_State* lua) {
-  Event& event = event_at(lua, 1);
+  const Event& event = event_at(lua, 1);
   Inside& inside = inside_of(lua);
-  if (!event.level_known) {
-    event.level = inside.detector.detect(*inside.batch, event);
-    event.level_known = true;
-  }
-  push_string(lua, level_name(event.level));
+  // Not remembered, as the script may change the very field it was found in.
+  push_string(lua, level_name(event.level_known ? event.level : inside.detector.detect(*inside.batch, event)));
   return 1;
 }
 
@@ -353,14 +406,18 @@ void open_libraries(lua_State* lua) {
     luaL_requiref(lua, library.name, library.func, 1);
     lua_pop(lua, 1);
   }
-  for (const char* name : {"dofile", "loadfile", "load", "print", "collectgarbage", "warn"}) {
+  for (const char* name : {"dofile", "loadfile", "load", "print", "collectgarbage", "warn", "xpcall"}) {
     lua_pushnil(lua);
     lua_setglobal(lua, name);
   }
   lua_register(lua, "setmetatable", &set_metatable);
   const luaL_Reg own[] = {{"raw", raw_of}, {"level", level_of}, {nullptr, nullptr}};
   luaL_newlib(lua, own);
+  lua_pushlightuserdata(lua, nullptr);
+  lua_setfield(lua, -2, "null");
   lua_setglobal(lua, "logpipe");
+  luaL_newmetatable(lua, kArrayType);
+  lua_pop(lua, 1);
   luaL_newmetatable(lua, kEventType);
   const luaL_Reg access[] = {
       {"__index", get_field}, {"__newindex", set_field}, {"__pairs", list_fields}, {nullptr, nullptr}};
@@ -440,6 +497,8 @@ LuaState::Verdict LuaState::process(Batch& batch, Event& event) {
   inside.batch = &batch;
   inside.event = &event;
   inside.instructions = 0;
+  inside.json.clear();
+  inside.arena_before = batch.arena.used();
   lua_sethook(inside.lua, &count_instructions, LUA_MASKCOUNT, kHookEvery);
   lua_pushcfunction(inside.lua, &call_process);
   const int status = lua_pcall(inside.lua, 0, 1, 0);
@@ -451,6 +510,7 @@ LuaState::Verdict LuaState::process(Batch& batch, Event& event) {
     verdict = Verdict::discard;
   }
   lua_settop(inside.lua, 0);
+  if (inside.json.capacity() > kScratchKept) std::string().swap(inside.json);
   inside.batch = nullptr;
   inside.event = nullptr;
   return verdict;

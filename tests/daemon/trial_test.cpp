@@ -120,6 +120,8 @@ TEST_CASE("trial: what is published goes on in the pipelines that subscribe") {
   TrialRun run(pipeline.settings);
   CHECK(words(run(0, "a", R"({"service":"api","level":"error"})")) ==
         "parse:changed enrich:changed logs.api:published level:passed x:delivered y:delivered");
+  // What enters the second one came from the first.
+  CHECK(words(run(1, "last", R"({"level":"warn"})")) == "level:passed x:delivered y:withheld(when)");
   const Trial lost = run(0, "a", R"({"service":"web"})");
   CHECK(words(lost) == "parse:changed enrich:changed logs.web:published");
   CHECK(lost.steps.back().why == "no pipeline subscribes to it");
@@ -165,6 +167,12 @@ TEST_CASE("cases: pass when what comes out is what was expected, and tell the di
   CHECK(problem(warn + ", sink: x, output: {level: warn, n: 1, env: prod}") == "");
   CHECK(problem(warn + ", sink: y, output: [], discarded: when") == "");
   CHECK(problem(R"(input: '{"level":"info"}', discarded: level)") == "");
+  CHECK(problem(R"(input: '{"level":"warn","a.b":1}', output: {a: {b: 1}}, match: subset)") ==
+        "output 1 differs (- expected, + came):\n  - a.b = 1\n");
+  CHECK(problem(R"(input: '{"level":"warn","n":9007199254740993}', output: {n: 9007199254740992}, match: subset)") !=
+        "");
+  CHECK(problem(R"(input: '{"level":"warn","n":1,"n":2}', output: {level: warn, n: 1, env: prod})") ==
+        "output 1 differs (- expected, + came):\n  + n = 2\n");
   CHECK(problem(R"(input: '{"level":"info"}', output: [])") == "");
 
   CHECK(problem(warn + ", output: {level: warn, n: '1', env: prod}") ==

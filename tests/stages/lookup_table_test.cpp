@@ -150,7 +150,7 @@ TEST_CASE("table: files that are none are refused with a reason") {
   const std::string large = directory.write("large.csv", "k,a\n");
   std::filesystem::resize_file(large, LookupTable::kBytesMax + 1);
   CHECK(problems_of({large, "k", {}, {}}) ==
-        "cannot read " + large + ": larger than 16 MiB, the most a table may have\n");
+        "cannot read " + large + ": larger than 16 MiB, the most it may have\n");
 }
 
 TEST_CASE("table: chosen columns, their names and a prefix") {

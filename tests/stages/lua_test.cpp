@@ -77,6 +77,12 @@ TEST_CASE("lua: fields are set, replaced, made on the way and removed") {
   CHECK(made_of("event.a = nil; event['.o.k'] = nil", line) == R"({"o":{}})");
   CHECK(made_of("event.t = {1, 'two', {b = 1, a = {}}}", line).ends_with(R"("t":[1,"two",{"a":{},"b":1}]})"));
   CHECK(made_of("local o = event.o; o.k = 5; event.o = o", line) == R"({"a":1,"o":{"k":5}})");
+  const std::string nested = R"({"v":[[],{},null,{"n":null,"a":[null,7]}]})";
+  CHECK(made_of("local v = event.v event.v = nil event.v = v", nested) ==
+        R"({"v":[[],{},null,{"a":[null,7],"n":null}]})");
+  CHECK(made_of("event.a = logpipe.null", line) == R"({"a":null,"o":{"k":1}})");
+  CHECK(made_of("local n = 0 for k, v in pairs(event) do n = n + v end event.n = n", R"({"a":1,"a":5,"b":null})")
+            .ends_with(R"("n":1})"));
   CHECK(made_of("event.added = 7", "text") == R"({"message":"text","added":7})");
   CHECK(made_of("for k, v in pairs(event) do event[k .. '_copy'] = v end event.o = nil event.o_copy = nil", line) ==
         R"({"a":1,"a_copy":1})");
@@ -141,6 +147,14 @@ TEST_CASE("lua: a script is stopped at its limits, whatever it does about errors
   CHECK(verdict(first + "return ('x'):rep(1 << 40) end", &error) == LuaState::Verdict::failed);
   CHECK(verdict(first + "local t = {} t.t = t event.x = t end", &error) == LuaState::Verdict::failed);
   CHECK(error == "s:2: a table is nested deeper than 32, or within itself");
+  CHECK(verdict(first + "local t = {} for i = 1, 31 do t = {t, t} end event.x = t end", &error) ==
+        LuaState::Verdict::failed);
+  CHECK(error == "s:2: took more than 100000 instructions");
+  CHECK(verdict(first + "local s, t = ('x'):rep(100000), {} for i = 1, 100 do t[i] = s end event.x = t end", &error) ==
+        LuaState::Verdict::failed);
+  CHECK(verdict(first + "for i = 1, 900 do event.x = ('x'):rep(1500) end end", &error) == LuaState::Verdict::failed);
+  CHECK(error == "s:2: its changes take more than max_memory");
+  CHECK(verdict(first + "event['.' .. ('a.'):rep(100000) .. 'a'] = 1 end", &error) == LuaState::Verdict::failed);
   CHECK(verdict(first + "event.x = print end", &error) == LuaState::Verdict::keep);  // there is none: nil
   CHECK(verdict(first + "event.x = pairs end", &error) == LuaState::Verdict::failed);
   CHECK(error == "s:2: a function cannot be a field");
@@ -152,7 +166,7 @@ TEST_CASE("lua: a script is stopped at its limits, whatever it does about errors
 
 TEST_CASE("lua: nothing reaches outside") {
   for (const char* name :
-       {"io", "os", "require", "package", "debug", "load", "loadfile", "dofile", "print", "coroutine"}) {
+       {"io", "os", "require", "package", "debug", "load", "loadfile", "dofile", "print", "coroutine", "xpcall"}) {
     CAPTURE(name);
     CHECK(made_of("event.out = type(" + std::string(name) + ")", "x") == R"({"message":"x","out":"nil"})");
   }
@@ -170,6 +184,7 @@ TEST_CASE("lua: what is wrong with a script is told with its place in the file")
   CHECK(wrong_with("lua:\n  script: |\n    while true do end\n").find("p.yaml:3:5: error") != std::string::npos);
   CHECK(wrong_with("lua: {max_memory: 1MiB}\n").find("expected a script") != std::string::npos);
   CHECK(wrong_with("lua: {file: /nowhere.lua}\n").find("cannot read it") != std::string::npos);
+  CHECK(wrong_with("lua: {file: /}\n").find("not a regular file") != std::string::npos);
   CHECK(wrong_with("lua: {script: x, file: y}\n").find("only one of them") != std::string::npos);
 }
 
