@@ -134,10 +134,10 @@ void BlockWorker::deliver_to(std::size_t output, Processed& result) {
   std::vector<Delivery::Discard> discards;
   if (ahead || sink.when) {
     selected_.clear();
-    for (const Event& event : batch_.events) {
+    for (Event& event : batch_.events) {
       if (ahead && batch_.file_offset(event) < delivered_until(batch_.segment_of(event), index)) {
         count(discards, Reason::already_delivered, event.source_bytes);
-      } else if (sink.when && !sink.when->holds(level_of(event))) {
+      } else if (sink.when && !sink.when->holds(batch_, event, scratch_)) {
         count(discards, Reason::when, event.source_bytes);
       } else {
         selected_.push_back(event);

@@ -57,7 +57,8 @@ class BlockWorker {
   Publisher publisher_;
   Batch batch_;
   DiscardsRef put_aside_;        // of the batch
-  LevelDetector detector_;       // for conditions on events no level stage has looked at
+  LevelDetector detector_;       // for events no level stage has looked at
+  ExpressionScratch scratch_;    // of the sinks' conditions
   std::vector<Event> selected_;  // scratch
   std::vector<char> matches_;    // scratch: by topic of the block
   std::vector<Event> lanes_[4];  // scratch

@@ -28,6 +28,7 @@
 #include "daemon/torture.hpp"
 #include "daemon/verify.hpp"
 #include "daemon/version.hpp"
+#include "event/expression.hpp"
 #include "telemetry/log.hpp"
 
 namespace logpipe {
@@ -261,6 +262,16 @@ void add_config_option(CLI::App& app, Arguments& arguments, bool required) {
   if (required) option->required();
 }
 
+/// For a flag that is a condition: what is wrong with it, with a mark below the place; empty when it is one.
+std::string condition_problem(const std::string& text) {
+  EventCondition::Problem problem;
+  if (EventCondition::parse(text, &problem)) return {};
+  std::string shown = problem.message + "\n  " + text + "\n  " + std::string(problem.offset, ' ') +
+                      std::string(std::max<std::size_t>(problem.length, 1), '^');
+  if (!problem.hint.empty()) shown += "\n  " + problem.hint;
+  return shown;
+}
+
 void add_run_options(CLI::App& app, Arguments& arguments) {
   add_config_option(app, arguments, false);
   app.add_flag("--once", arguments.once, "Read what is there, drain, exit");
@@ -283,6 +294,10 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
                    ? std::string()
                    : "expected a level (trace debug info notice warn error critical alert fatal), got \"" + text + "\"";
       })
+      ->group(filter);
+  app.add_option("--where", arguments.filter.where, "Keep events for which this holds, such as `status >= 500`")
+      ->type_name("CONDITION")
+      ->check(&condition_problem)
       ->group(filter);
   app.add_option("--set", arguments.filter.set, "Add a field; may be repeated")
       ->type_name("NAME=VALUE")
@@ -310,7 +325,7 @@ void add_tap_options(CLI::App& app, Arguments& arguments) {
                  "events have the topic it publishes them under, otherwise PIPELINE.SOURCE.LEVEL");
   add_daemon_options(app, arguments);
   app.add_option("--where", arguments.tap.where,
-                 "Only these: a level and above, or a condition such as `level == info`")
+                 "Only these: a level and above, or a condition such as `status >= 500`")
       ->type_name("LEVEL|CONDITION");
   app.add_option("--replay", arguments.tap.replay, "Begin with the last N events")->type_name("N");
   app.add_option("--since", arguments.tap.since, "Begin with those that are not older")
@@ -427,7 +442,8 @@ int run_command_line(int argc, char** argv) try {
   if (!arguments.filter.empty() && !named_here) arguments.config.clear();  // flags win over LOGPIPE_CONFIG
   if (!arguments.config.empty() && !arguments.filter.empty()) {
     std::fputs(
-        "logpipe: --parse, --level, --set and --output make a filter of their own; they do not go with --config.\n",
+        "logpipe: --parse, --level, --where, --set and --output make a filter of their own; they do not go with "
+        "--config.\n",
         stderr);
     return kExitUsage;
   }

@@ -25,6 +25,7 @@ Node filter_config(const FilterArguments& arguments, bool pretty_color) {
   stages.kind = Node::Kind::sequence;
   if (!arguments.parse.empty()) stages.items.push_back(map_of("parse", Node::scalar(arguments.parse)));
   if (!arguments.level.empty()) stages.items.push_back(map_of("level", Node::scalar(arguments.level)));
+  if (!arguments.where.empty()) stages.items.push_back(map_of("where", Node::scalar(arguments.where)));
   if (!arguments.set.empty()) {
     Node fields = Node::map();
     for (const std::string& pair : arguments.set) {

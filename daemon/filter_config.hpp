@@ -7,14 +7,15 @@
 
 namespace logpipe {
 
-/// The flags that stand for a configuration: `cmd | logpipe --parse auto --level warn --set host=web1 --output json`.
+/// The flags that stand for a configuration: `cmd | logpipe --parse auto --level warn --where 'status >= 500' --set host=web1 --output json`.
 struct FilterArguments {
   std::string parse;
   std::string level;
+  std::string where;
   std::vector<std::string> set;  ///< NAME=VALUE
   std::string output;
 
-  bool empty() const { return parse.empty() && level.empty() && set.empty() && output.empty(); }
+  bool empty() const { return parse.empty() && level.empty() && where.empty() && set.empty() && output.empty(); }
 };
 
 /// The configuration they stand for: stdin, the stages, stdout.

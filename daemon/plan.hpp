@@ -9,7 +9,7 @@
 #include "channel/channel.hpp"
 #include "channel/worker_pool.hpp"
 #include "daemon/sink_queue.hpp"
-#include "event/level_condition.hpp"
+#include "event/expression.hpp"
 #include "event/level_detect.hpp"
 #include "event/topic_template.hpp"
 #include "sinks/sink.hpp"
@@ -34,7 +34,7 @@ struct Plan {
     std::string name;
     SinkQueueOptions queue{};  ///< in front of it; outlives the sink
     std::shared_ptr<Sink> sink;
-    std::optional<LevelCondition> when;  ///< only events for which it holds
+    std::optional<EventCondition> when;  ///< only events for which it holds
   };
   struct PipelinePart {
     std::string name;

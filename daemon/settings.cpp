@@ -154,8 +154,8 @@ void decode_sink(const config::Named<Node>& named, Diagnostics& diagnostics, Set
   sink.fingerprint = config::fingerprint(options);
   object.finish();
   if (usable && !common.when->empty()) {
-    LevelCondition::Problem problem;
-    sink.when = LevelCondition::parse(*common.when, &problem);
+    EventCondition::Problem problem;
+    sink.when = EventCondition::parse(*common.when, &problem);
     if (!sink.when) {
       diagnostics.error_within(common.when.mark, problem.offset, problem.length, common.when.path, problem.message,
                                problem.hint, config::Code::expression);

@@ -11,7 +11,7 @@
 #include "channel/worker_pool.hpp"
 #include "config/schema.hpp"
 #include "daemon/sink_queue.hpp"
-#include "event/level_condition.hpp"
+#include "event/expression.hpp"
 #include "event/topic_template.hpp"
 #include "sinks/registry.hpp"
 #include "sources/registry.hpp"
@@ -132,7 +132,7 @@ struct Settings : ProcessSettings {
   struct SinkSettings {
     std::string name;
     std::shared_ptr<const SinkPlan> plan;
-    std::optional<LevelCondition> when;
+    std::optional<EventCondition> when;
     QueueSettings queue;
     std::string when_text;
     std::string fingerprint;  ///< with the queue, without `when`, which is the pipelines' affair

@@ -13,7 +13,6 @@
 #include "config/units.hpp"
 #include "event/batch.hpp"
 #include "event/json.hpp"
-#include "event/level_detect.hpp"
 #include "sinks/encoder.hpp"
 #include "telemetry/log.hpp"
 
@@ -66,9 +65,9 @@ class Printer {
     }
     batch_.open(block);
     if (request_.format != TapFormat::raw || request_.where) parse_json(batch_, false, false);
-    for (const Event& event : batch_.events) {
+    for (Event& event : batch_.events) {
       if (wanted_[batch_.origin_of(event).topic] == 0) continue;
-      if (request_.where && !request_.where->holds(detector_.detect(batch_, event))) continue;
+      if (request_.where && !request_.where->holds(batch_, event, scratch_)) continue;
       encoded_.clear();
       encode_events(batch_, {&event, 1}, encoding_of(request_.format), encoded_,
                     request_.color ? Colors::on : Colors::off);
@@ -89,7 +88,7 @@ class Printer {
   const TapRequest& request_;
   std::vector<char> wanted_;  // by topic of the block
   Batch batch_;
-  LevelDetector detector_;
+  ExpressionScratch scratch_;  // of the condition
   Encoded encoded_;
   std::string text_;
 };
@@ -107,10 +106,11 @@ Result<TapRequest> parse_tap(const TapWords& words) {
     }
   }
   if (!words.where.empty()) {
-    // A bare level is the least that is wanted.
-    const bool bare = level_from_name(words.where).has_value();
-    LevelCondition::Problem problem;
-    request.where = LevelCondition::parse(bare ? "level >= " + words.where : words.where, &problem);
+    // A bare word is a level, the least that is wanted.
+    const bool bare = std::all_of(words.where.begin(), words.where.end(),
+                                  [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+    EventCondition::Problem problem;
+    request.where = EventCondition::parse(bare ? "level >= " + words.where : words.where, &problem);
     if (!request.where) {
       return fail(ErrorKind::invalid, "where: " + problem.message + (problem.hint.empty() ? "" : "; " + problem.hint));
     }

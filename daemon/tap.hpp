@@ -15,7 +15,7 @@
 #include "channel/semaphore.hpp"
 #include "channel/task_group.hpp"
 #include "daemon/topic_hub.hpp"
-#include "event/level_condition.hpp"
+#include "event/expression.hpp"
 #include "telemetry/metrics.hpp"
 
 namespace logpipe {
@@ -25,7 +25,7 @@ enum class TapFormat : std::uint8_t { pretty, json, raw };
 /// What somebody wants to see of the events that pass.
 struct TapRequest {
   std::vector<std::string> patterns;  ///< topics: `logs.*.error`, `#`
-  std::optional<LevelCondition> where;
+  std::optional<EventCondition> where;
   TapFormat format{TapFormat::raw};
   bool color{false};                              ///< pretty only
   std::size_t replay{0};                          ///< so many of the last events first

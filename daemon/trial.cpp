@@ -11,7 +11,6 @@
 #include "event/encoded.hpp"
 #include "event/fields.hpp"
 #include "event/json.hpp"
-#include "event/level_detect.hpp"
 #include "sinks/encoder.hpp"
 
 namespace logpipe {
@@ -211,18 +210,19 @@ bool TrialRun::pass(std::size_t pipeline, std::size_t index, Batch& batch, Trial
 void TrialRun::leave(std::size_t pipeline, Batch& batch, const Event& event, Trial& trial) {
   const Settings::PipelineSettings& settings = settings_.pipelines[pipeline];
   trial.passed.push_back({settings.name, encoded_as(batch, event, Encoding::json)});
-  const LevelDetector detector;
+  ExpressionScratch scratch;
   for (const std::size_t index : settings.sinks) {
     const Settings::SinkSettings& sink = settings_.sinks[index];
     TrialStep step;
     step.pipeline = settings.name;
     step.part = sink.name;
     step.mark = sink.mark;
-    const Level level = event.level_known ? event.level : detector.detect(batch, event);
-    if (sink.when && !sink.when->holds(level)) {
+    Event looked_at = event;
+    if (sink.when && !sink.when->holds(batch, looked_at, scratch)) {
       step.outcome = Outcome::withheld;
       step.reason = reason_name(Reason::when);
-      step.why = sink.when_text + " does not hold, level is " + std::string(level_name(level));
+      const std::string facts = sink.when->facts(batch, event);
+      step.why = sink.when_text + " does not hold" + (facts.empty() ? "" : ", " + facts);
     } else {
       step.outcome = Outcome::delivered;
       Encoded encoded;

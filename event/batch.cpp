@@ -50,6 +50,8 @@ std::string_view reason_name(Reason reason) noexcept {
       return "sampled";
     case Reason::detached:
       return "detached";
+    case Reason::where:
+      return "where";
     case Reason::damaged:
       return "damaged";
     case Reason::script:

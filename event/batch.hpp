@@ -38,6 +38,7 @@ enum class Reason : std::uint8_t {
   detached,           ///< discarded here: its sink has fallen behind, and reads it by itself later
   script,             ///< discarded or failed: by a script, or because of an error in it
   lookup,             ///< failed: a service did not answer, and `on_error: discard`
+  where,              ///< discarded: the condition of a `where` does not hold
   damaged,            ///< failed: could not be read back from the disk as it was written
 };
 std::string_view reason_name(Reason reason) noexcept;

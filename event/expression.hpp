@@ -76,6 +76,8 @@ class EventCondition {
   const std::vector<FieldPath>& fields() const noexcept;
   /// It looks at the event's level.
   bool uses_level() const noexcept;
+  /// What it looks at in an event, for people: `level is info, status is 200, user is missing`. Allocates.
+  std::string facts(const Batch& batch, const Event& event) const;
   bool empty() const noexcept { return spelling_.empty(); }  ///< not parsed
 
   friend bool operator==(const EventCondition& a, const EventCondition& b) { return a.spelling_ == b.spelling_; }

@@ -221,6 +221,25 @@ bool EventCondition::uses_level() const noexcept {
   return program_ && program_->uses_level;
 }
 
+std::string EventCondition::facts(const Batch& batch, const Event& event) const {
+  constexpr std::size_t kValueMax = 80;
+  std::string facts;
+  Arena arena;
+  const auto add = [&facts](std::string_view name, std::string_view value) {
+    facts += (facts.empty() ? "" : ", ") + std::string(name) + " is ";
+    facts += value.size() > kValueMax ? std::string(value.substr(0, kValueMax)) + "\u2026" : std::string(value);
+  };
+  if (uses_level()) {
+    Event looked_at = event;
+    add("level", level_name(event.level_known ? event.level : detect(batch, looked_at)));
+  }
+  for (const FieldPath& path : fields()) {
+    const std::optional<FieldValue> found = find(batch, event, path);
+    add(path.spelling(), found ? json_of(Value::of(*found, arena), arena) : "missing");
+  }
+  return facts;
+}
+
 std::optional<Expression> Expression::parse(std::string_view text, Problem* problem) {
   Expression made;
   made.program_ = compiled(text, false, problem);

@@ -63,18 +63,6 @@ std::string print(config::Tag<FieldPath>, const FieldPath& path) {
   return path.spelling().empty() ? std::string() : config::yaml_scalar(path.spelling());
 }
 
-bool decode(config::Decoder& decoder, LevelCondition& out) {
-  return decode_parsed(decoder, out, config::Code::expression);
-}
-
-config::TypeInfo describe(config::Tag<LevelCondition>) {
-  return {.kind = config::TypeInfo::Kind::text, .name = "condition"};
-}
-
-std::string print(config::Tag<LevelCondition>, const LevelCondition& condition) {
-  return config::yaml_scalar(condition.text());
-}
-
 bool decode(config::Decoder& decoder, EventCondition& out) {
   return decode_parsed(decoder, out, config::Code::expression);
 }

@@ -7,7 +7,6 @@
 #include "event/field_template.hpp"
 #include "event/fields.hpp"
 #include "event/level.hpp"
-#include "event/level_condition.hpp"
 #include "event/topic_template.hpp"
 
 // Types of event/ as options: found by the configuration layer next to the types themselves.
@@ -23,11 +22,6 @@ std::string print(config::Tag<Level>, const Level& level);
 bool decode(config::Decoder& decoder, FieldPath& out);
 config::TypeInfo describe(config::Tag<FieldPath>);
 std::string print(config::Tag<FieldPath>, const FieldPath& path);
-
-/// `level >= error`.
-bool decode(config::Decoder& decoder, LevelCondition& out);
-config::TypeInfo describe(config::Tag<LevelCondition>);
-std::string print(config::Tag<LevelCondition>, const LevelCondition& condition);
 
 /// A condition in the language of docs/language.md: `status >= 500 and level >= warn`.
 bool decode(config::Decoder& decoder, EventCondition& out);

@@ -10,6 +10,7 @@
 #include "stages/parse.hpp"
 #include "stages/sample.hpp"
 #include "stages/throttle.hpp"
+#include "stages/where.hpp"
 
 namespace logpipe {
 namespace {
@@ -108,6 +109,8 @@ constexpr StageEntry kStages[] = {
      "docs/components/stages/sample.md"},
     {"throttle", &decode_options<ThrottleOptions, &make_throttle_stage>, &config::detail::schema_base<ThrottleOptions>,
      "docs/components/stages/throttle.md"},
+    {"where", &decode_options<WhereOptions, &make_where_stage>, &config::detail::schema_base<WhereOptions>,
+     "docs/components/stages/where.md"},
 };
 
 }  // namespace

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "delivery/fingerprint.hpp"
-#include "event/level_detect.hpp"
 
 namespace logpipe {
 namespace {
@@ -35,7 +34,7 @@ class SampleStage final : public Stage {
     std::string scratch;
     std::uint64_t next = key_ ? 0 : claim(candidates(batch));
     batch.retain(component_, true, [&](Event& event) -> std::optional<Reason> {
-      if (always_ && always_->holds(level_of(batch, event))) return std::nullopt;
+      if (always_ && always_->holds(batch, event, scratch_of_thread())) return std::nullopt;
       bool keep = false;
       if (!key_) {
         keep = nth_is_kept(next++);
@@ -53,15 +52,13 @@ class SampleStage final : public Stage {
   std::uint64_t candidates(Batch& batch) const {
     if (!always_) return batch.events.size();
     return static_cast<std::uint64_t>(std::count_if(batch.events.begin(), batch.events.end(), [&](Event& event) {
-      return !always_->holds(level_of(batch, event));
+      return !always_->holds(batch, event, scratch_of_thread());
     }));
   }
-  Level level_of(const Batch& batch, Event& event) const {
-    if (!event.level_known) {
-      event.level = detector_.detect(batch, event);
-      event.level_known = true;
-    }
-    return event.level;
+  /// Each worker has its own, which is warm from its first batch on.
+  static ExpressionScratch& scratch_of_thread() {
+    thread_local ExpressionScratch scratch;
+    return scratch;
   }
   std::uint64_t claim(std::uint64_t n) const noexcept { return count_.fetch_add(n, std::memory_order_relaxed); }
   /// Spread evenly: multiples of the fraction, modulo 2^64, are below it as often as it says, the first one included.
@@ -71,9 +68,8 @@ class SampleStage final : public Stage {
   const double share_;
   const std::uint64_t fraction_;
   const std::optional<FieldTemplate> key_;
-  const std::optional<LevelCondition> always_;
+  const std::optional<EventCondition> always_;
   const std::uint32_t component_;
-  const LevelDetector detector_;
   // An atomic, because the workers count together and a channel would cost more than the count.
   mutable std::atomic<std::uint64_t> count_{0};
 };

@@ -6,7 +6,7 @@
 
 #include "config/schema.hpp"
 #include "event/field_template.hpp"
-#include "event/level_condition.hpp"
+#include "event/expression.hpp"
 #include "stages/option_types.hpp"
 #include "stages/stage.hpp"
 
@@ -17,7 +17,7 @@ struct SampleOptions {
   std::optional<double> rate;
   std::optional<std::uint64_t> every;
   std::optional<FieldTemplate> key;
-  std::optional<LevelCondition> always;
+  std::optional<EventCondition> always;
 };
 const config::Schema<SampleOptions>& schema_of(config::Tag<SampleOptions>);
 

@@ -83,7 +83,7 @@ void add_stage(Plan& plan, std::string name, std::function<void(Batch&)> change)
 void add_sink(Plan& plan, std::string name, const char* when = nullptr) {
   Plan::SinkPart part{
       .name = std::move(name), .queue = {.capacity = {.items = 10}}, .sink = std::make_unique<FakeSink>(), .when = {}};
-  if (when != nullptr) part.when = LevelCondition::parse(when, nullptr);
+  if (when != nullptr) part.when = EventCondition::parse(when, nullptr);
   logpipe::test::add_sink(plan, std::move(part));
 }
 

@@ -82,6 +82,11 @@ const std::map<std::string, StageCase> kStages{
       1,
       "logpipe_discarded_events_total",
       {{"component", "throttle"}, {"reason", "throttled"}, {"intentional", "true"}}}},
+    {"where",
+     {"{where: 'message contains \"no JSON\"'}",
+      1,
+      "logpipe_discarded_events_total",
+      {{"component", "where"}, {"reason", "where"}, {"intentional", "true"}}}},
 };
 
 /// The smallest configuration of a sink that writes to `out.log`.

@@ -288,7 +288,7 @@ sinks:
   out:
     type: file
     path: 'logs/%Q.log'
-    when: severity >= warn
+    when: status >= 5xx
     fsync: sometimes
 nonsense: true
 )",
@@ -320,10 +320,10 @@ p.yaml:11:17: error[LP0403]: sinks.out.path: unknown conversion in a path
     11 |     path: 'logs/%Q.log'
        |                 ^^
        = hint: known: %Y %y %m %d %j %F %H %M %S %G %V %u; write %% for the character itself
-p.yaml:12:11: error[LP0401]: sinks.out.when: expected `level`, got `severity`
-    12 |     when: severity >= warn
-       |           ^^^^^^^^
-       = hint: a condition reads `level >= error`
+p.yaml:12:22: error[LP0401]: sinks.out.when: unknown unit `xx`
+    12 |     when: status >= 5xx
+       |                      ^^
+       = hint: units are ns us ms s m h d and B kB KiB MB MiB GB GiB TB TiB
 p.yaml:13:12: error[LP0105]: sinks.out.fsync: expected never, interval or always, got "sometimes"
     13 |     fsync: sometimes
        |            ^^^^^^^^^

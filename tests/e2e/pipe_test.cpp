@@ -370,6 +370,18 @@ TEST_CASE("filter: formats of logs are understood by name") {
         "\"pid\":1,\"message\":\"x\"}\n");
 }
 
+TEST_CASE("filter: --where keeps what a condition holds for, after --parse and --level") {
+  const std::string lines =
+      "{\"level\":\"warn\",\"status\":503,\"path\":\"/api/a\"}\n"
+      "{\"level\":\"info\",\"status\":503,\"path\":\"/api/b\"}\n"
+      "{\"level\":\"warn\",\"status\":200,\"path\":\"/api/c\"}\n"
+      "{\"level\":\"warn\",\"status\":500,\"path\":\"/index\"}\n";
+  const Result result =
+      run({"--parse", "json", "--level", "warn", "--where", "status >= 500 and path =~ '^/api'"}, lines);
+  check_silent(result);
+  CHECK(result.out == "{\"level\":\"warn\",\"status\":503,\"path\":\"/api/a\"}\n");
+}
+
 TEST_CASE("filter: of two --set for one name the last counts") {
   const Result result = run({"--parse", "json", "--set", "a=1", "--set", "b=two words", "--set", "a=3"}, "{\"x\":0}\n");
   check_silent(result);
@@ -390,6 +402,7 @@ TEST_CASE("command line: bad values are status 64 and name what is expected") {
     const char* said;
   };
   const Case cases[] = {{{"--level", "loud"}, "expected a level"},
+                        {{"--where", "status = 5"}, "did you mean ==?"},
                         {{"--parse", "xml"}, "xml"},
                         {{"--set", "novalue"}, "expected NAME=VALUE"},
                         {{"--output"}, "--output"},

@@ -4,7 +4,6 @@
 
 #include <string>
 
-#include "event/level_condition.hpp"
 
 using namespace logpipe;
 
@@ -70,63 +69,4 @@ TEST_CASE("level: names order by severity") {
   CHECK(Level::notice < Level::warn);
   CHECK(Level::error < Level::critical);
   CHECK(Level::alert < Level::fatal);
-}
-
-TEST_CASE("condition: every operator compares as it reads") {
-  struct Row {
-    const char* text;
-    bool below, same, above;  // what holds for info, warn and error
-  };
-  for (const Row& row : {Row{"level >= warn", false, true, true}, Row{"level > warn", false, false, true},
-                         Row{"level <= warn", true, true, false}, Row{"level < warn", true, false, false},
-                         Row{"level == warn", false, true, false}, Row{"level != warn", true, false, true},
-                         Row{"  level>=WARNING ", false, true, true}}) {
-    CAPTURE(row.text);
-    LevelCondition::Problem problem;
-    const auto condition = LevelCondition::parse(row.text, &problem);
-    REQUIRE_MESSAGE(condition, problem.message);
-    CHECK(condition->holds(Level::info) == row.below);
-    CHECK(condition->holds(Level::warn) == row.same);
-    CHECK(condition->holds(Level::error) == row.above);
-    CHECK(LevelCondition::parse(condition->text()) == condition);
-  }
-}
-
-TEST_CASE("condition: an event without a level is below every level") {
-  CHECK(LevelCondition::parse("level < trace")->holds(Level::unknown));
-  CHECK_FALSE(LevelCondition::parse("level >= trace")->holds(Level::unknown));
-  CHECK(LevelCondition::parse("level == unknown")->holds(Level::unknown));
-  CHECK(LevelCondition::parse("level != unknown")->holds(Level::trace));
-}
-
-TEST_CASE("condition: what is wrong is told with its place and a suggestion") {
-  struct Row {
-    const char* text;
-    std::size_t offset, length;
-    const char* message;
-    const char* hint;
-  };
-  for (const Row& row : {Row{"", 0, 1, "expected a condition such as `level >= error`", ""},
-                         Row{"lvl >= error", 0, 3, "expected `level`, got `lvl`", "a condition reads `level >= error`"},
-                         Row{"level error", 6, 1, "expected an operator: > >= < <= == !=", ""},
-                         Row{"level", 5, 1, "expected an operator: > >= < <= == !=", ""},
-                         Row{"level = error", 6, 1, "unknown operator `=`", "did you mean ==?"},
-                         Row{"level => error", 6, 2, "unknown operator `=>`", "did you mean >=?"},
-                         Row{"level <> error", 6, 2, "unknown operator `<>`", "operators are > >= < <= == !="},
-                         Row{"level >= eror2", 9, 5, "unknown level `eror2`", "did you mean error?"},
-                         Row{"level >= xyzzy", 9, 5, "unknown level `xyzzy`",
-                             "levels are trace debug info notice warn error critical alert fatal unknown"},
-                         Row{"level >= ", 9, 1, "expected a level after `>=`",
-                             "levels are trace debug info notice warn error critical alert fatal unknown"},
-                         Row{"level >= error and x", 15, 5, "expected the end of the condition",
-                             "a condition compares the level once"}}) {
-    CAPTURE(row.text);
-    LevelCondition::Problem problem;
-    CHECK_FALSE(LevelCondition::parse(row.text, &problem));
-    CHECK(problem.offset == row.offset);
-    CHECK(problem.length == row.length);
-    CHECK(problem.message == row.message);
-    CHECK(problem.hint == row.hint);
-    CHECK_FALSE(LevelCondition::parse(row.text));
-  }
 }
