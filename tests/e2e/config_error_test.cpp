@@ -308,7 +308,7 @@ p.yaml:4:15: error[LP0105]: sources.web.type: unknown source type "flie"
      4 |   web: {type: flie}
        |               ^^^^
        = hint: did you mean "file"?
-p.yaml:6:12: error[LP0105]: stages[0].parse: expected json, logfmt or auto, got "jsn"
+p.yaml:6:12: error[LP0105]: stages[0].parse: expected json, logfmt, syslog, clf, cri, csv, kv, dissect, regex or auto, got "jsn"
      6 |   - parse: jsn
        |            ^^^
        = hint: did you mean "json"?
