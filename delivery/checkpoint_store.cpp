@@ -176,7 +176,7 @@ void JournalledCheckpoints::join_file(std::uint64_t id, const std::string& sourc
   if (position && file.end && position->offset >= *file.end) return supersede(id);
   if (record.origin != 0 && record.others_end == 0) {
     log::error(kComponent, "a file was truncated or replaced before a sink that had fallen behind could read all of it",
-               {{"sink", sink.name()}, {"path", record.path}, {"position", position ? position->offset : 0}});
+               {{"sink", sink.name()}, {"path", record.path.view()}, {"position", position ? position->offset : 0}});
     return supersede(id);
   }
   // The source is done with it, and this sink is not: the source gets it back as one that it knows, of which the other
@@ -308,7 +308,7 @@ std::vector<RememberedFile> JournalledCheckpoints::remembered(const std::string&
   std::vector<RememberedFile> files;
   for (const auto& [id, file] : files_) {
     if (file.attached || file.record.source != source) continue;
-    files.push_back({id, file.record.path, file.record.identity, positions_of(id)});
+    files.push_back({id, file.record.path.str(), file.record.identity, positions_of(id)});
   }
   return files;
 }
@@ -318,7 +318,7 @@ std::optional<RememberedFile> JournalledCheckpoints::known(const SourceFileRef& 
   const auto found = files_.find(file->id);
   if (found == files_.end()) return std::nullopt;
   const journal::FileRecord& record = found->second.record;
-  return RememberedFile{record.id, record.path, record.identity, positions_of(record.id)};
+  return RememberedFile{record.id, record.path.str(), record.identity, positions_of(record.id)};
 }
 
 Resume JournalledCheckpoints::recover(std::uint64_t id, int fd) {
@@ -359,7 +359,7 @@ Resume JournalledCheckpoints::begin_inside(const std::string& source, const std:
   const MutexLock guard(mutex_);
   const std::uint64_t id = next_file_id_++;
   File& file = files_[id];
-  file.record = {id, source, path, identity, 0};
+  file.record = {id, source, SharedText(path), identity, 0};
   dirty_file(file);
   return resume(file, false);
 }
@@ -367,9 +367,9 @@ Resume JournalledCheckpoints::begin_inside(const std::string& source, const std:
 Resume JournalledCheckpoints::go_on(File& file, const std::string& path, const FileHead& head) {
   file.remembered = false;
   const FileIdentity& known = file.record.identity;
-  if (file.record.path != path || known.head_bytes < head.identity.head_bytes ||
-      (known.birth_ns == 0 && head.identity.birth_ns != 0)) {
-    file.record.path = path;
+  const bool renamed = file.record.path != path;
+  if (renamed || known.head_bytes < head.identity.head_bytes || (known.birth_ns == 0 && head.identity.birth_ns != 0)) {
+    if (renamed) file.record.path = SharedText(path);
     file.record.identity = head.identity;
     dirty_file(file);
   }
@@ -429,7 +429,7 @@ std::vector<CheckpointStore::Position> JournalledCheckpoints::positions() const 
     for (const auto& [id, offset] : tracker->stable_positions()) {
       const auto found = files_.find(id);
       if (found == files_.end()) continue;
-      all.push_back({name, found->second.record.source, found->second.record.path, id, offset});
+      all.push_back({name, found->second.record.source, found->second.record.path.str(), id, offset});
     }
   }
   return all;
@@ -453,7 +453,7 @@ Resume JournalledCheckpoints::begin_file(const std::string& source, const std::s
                                          std::uint64_t first_offset) {
   const std::uint64_t id = next_file_id_++;
   File& file = files_[id];
-  file.record = {id, source, path, head.identity, first_offset};
+  file.record = {id, source, SharedText(path), head.identity, first_offset};
   index_[{source, head.identity.device, head.identity.inode}] = id;
   dirty_file(file);
   return resume(file, false);
@@ -464,7 +464,7 @@ Resume JournalledCheckpoints::resume(File& file, bool known) {
   auto made = std::make_shared<SourceFile>();
   made->id = file.record.id;
   made->source = file.record.source;
-  made->path = file.record.path;
+  made->path = file.record.path.str();
   std::uint64_t offset = ~std::uint64_t{0};
   bool reached_by_any = false;
   for (SinkTracker* tracker : run_sinks_) {
@@ -665,7 +665,7 @@ Status JournalledCheckpoints::sync_outputs(std::vector<Step>& steps) {
 std::vector<journal::FileRecord> JournalledCheckpoints::grow_heads(std::vector<HeadToGrow> heads) {
   std::vector<journal::FileRecord> grown;
   for (HeadToGrow& candidate : heads) {
-    const Result<int> fd = files_layer_.open(candidate.record.path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+    const Result<int> fd = files_layer_.open(candidate.record.path.str(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
     if (!fd) continue;
     const Result<FileHead> head = read_head(*fd);
     files_layer_.close(*fd);

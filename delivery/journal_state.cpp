@@ -98,7 +98,7 @@ FileRecord take_file(ByteReader& in) {
   record.origin = in.take<std::uint64_t>();
   record.others_end = in.take<std::uint64_t>();
   record.source = in.take_text();
-  record.path = in.take_text();
+  record.path = SharedText(in.take_text());
   return record;
 }
 

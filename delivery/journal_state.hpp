@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "delivery/checkpoint.hpp"
+#include "event/shared_text.hpp"
 #include "telemetry/ledger.hpp"
 
 /// What the journal says, as plain values, and its records as bytes. The layout is in docs/adr/0002-journal-format.md.
@@ -36,7 +37,7 @@ using Position = KnownPosition;
 struct FileRecord {
   std::uint64_t id{0};
   std::string source;
-  std::string path;
+  SharedText path;
   FileIdentity identity;
   std::uint64_t first_offset{0};
   /// Of a file that is read for one sink alone: the id it has where it is read for all, 0 when it was not known there;

@@ -10,7 +10,11 @@ using namespace logpipe::journal;
 namespace {
 
 FileRecord file_record(std::uint64_t id) {
-  return {id, "app", "/var/log/app-" + std::to_string(id), {8, 1000 + id, 1'700'000'000 + id, 1024, id * 77}, id * 3};
+  return {id,
+          "app",
+          SharedText("/var/log/app-" + std::to_string(id)),
+          {8, 1000 + id, 1'700'000'000 + id, 1024, id * 77},
+          id * 3};
 }
 SinkRecord sink_record(const std::string& sink, std::uint64_t step) {
   SinkRecord record;
@@ -76,7 +80,7 @@ TEST_CASE("journal: file names may hold any byte") {
   TempDir dir;
   State state;
   FileRecord record = file_record(1);
-  record.path = std::string("/var/\n\0\xff", 8);
+  record.path = SharedText(std::string("/var/\n\0\xff", 8));
   {
     auto journal = Journal::open(dir.path(), StateFiles::system(), state);
     Group group;
