@@ -13,6 +13,7 @@
 #include "sources/file_set.hpp"
 #include "sources/outbox.hpp"
 #include "sources/wake.hpp"
+#include "telemetry/log.hpp"
 
 namespace logpipe {
 
@@ -128,6 +129,9 @@ class Reading {
   bool end_pending_events(Deadline& next);
   void walk();
   bool once_over();
+  bool stopped() const { return (reading_on_ ? ctx_.run : ctx_.intake).done(); }
+  bool read_on(TailedFile& file);
+  void end_deleted_files();
 
   const FileSourceOptions& options_;
   const SourceServices& services_;
@@ -141,9 +145,12 @@ class Reading {
   StopEvent stop_;
   Clock::time_point next_walk_{};
   std::optional<Error> first_error_;  // with `--once`
+  bool reading_on_{false};            // although the intake has ended
 };
 
 void Reading::walk() {
+  // A walk finds files under their new names: hear of the renames first.
+  if (!services_.once) files_.take_changes();
   const Clock::time_point begun = Clock::now();
   files_.walk();
   const Clock::time_point walked = Clock::now();
@@ -166,6 +173,8 @@ bool Reading::round(Freshness freshness) {
   for (std::size_t i = 0, count = ready.size(); i < count; ++i) {
     TailedFile& file = *ready[i];
     if (ctx_.intake.done()) return false;
+    // Older generations that were renamed since come before it.
+    if (!file.begun && !services_.once) files_.take_changes();
     if (file.failed) {
       file.ready = false;
       continue;
@@ -245,7 +254,7 @@ bool Reading::finish(TailedFile& file) {
   Tail::Turn turn = Tail::Turn::more;
   while (turn == Tail::Turn::more) {
     turn = file.tail.finish(outbox_);
-    if (turn == Tail::Turn::more && ctx_.intake.done()) return false;
+    if (turn == Tail::Turn::more && stopped()) return false;
   }
   return settle_finish(file, turn);
 }
@@ -321,6 +330,44 @@ bool Reading::end_pending_events(Deadline& next) {
   return true;
 }
 
+/// Reads a file to the end that it has now, and before it what is read before it. False: time to stop.
+bool Reading::read_on(TailedFile& file) {
+  if (TailedFile* before = std::exchange(file.predecessor, nullptr); before != nullptr && !read_on(*before))
+    return false;
+  Tail::Turn turn = Tail::Turn::more;
+  while (!file.failed && (turn == Tail::Turn::more || turn == Tail::Turn::restarted)) {
+    if (stopped()) return false;
+    if (turn == Tail::Turn::restarted && !files_.look(file)) break;
+    file.begun = true;
+    turn = file.tail.read(outbox_, static_cast<std::size_t>(file.tail.lag()));
+    if (!settle_turn(file, turn)) return false;
+    outbox_.heartbeat().beat();
+  }
+  return true;
+}
+
+/// At the end: what is left of a file to which no name leads any more can be read now or never. As long as the drain
+/// may take.
+void Reading::end_deleted_files() {
+  reading_on_ = true;
+  outbox_.read_on();
+  std::vector<TailedFile*> deleted;
+  for (std::size_t i = 0; i < files_.files().size(); ++i) {  // a look may add a file
+    TailedFile& file = *files_.files()[i];
+    if (file.failed || !file.tail.is_open() || file.tail.is_inflated()) continue;
+    if (files_.look(file) && file.tail.unlinked()) deleted.push_back(&file);
+  }
+  for (TailedFile* file : deleted) {
+    const bool read = !stopped() && read_on(*file) && !file->failed && finish(*file);
+    if (const std::uint64_t left = file->tail.lag(); !read || left > 0) {
+      log::warn("sources." + services_.name, "a deleted file was not read to its end before the stop",
+                {{"path", file->origin.view()}, {"bytes", left}});
+    } else {
+      files_.release(*file, FileSet::Release::finished);
+    }
+  }
+}
+
 Status Reading::follow() {
   if (stop_.fd() < 0) return fail(Error::from_errno(errno, "eventfd"));
   walk();
@@ -342,6 +389,7 @@ Status Reading::follow() {
     wait_for(events, until);
     files_.take_changes();
   }
+  if (!outbox_.failed()) end_deleted_files();
   outbox_.send();
   return {};
 }

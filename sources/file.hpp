@@ -46,6 +46,7 @@ struct FileSourceSystem {
   std::size_t inotify_watches_max{std::numeric_limits<std::size_t>::max()};
   std::size_t descriptors_max{descriptor_limit()};  ///< of the whole process
   std::size_t released_max{4096};                   ///< closed files that still exist and are remembered
+  std::size_t held_back_max{1000};                  ///< deleted files that are kept known, see FileSet::hold_back()
 };
 
 /// Follows files across growth, rotation and truncation. See docs/components/sources/file.md.

@@ -107,7 +107,8 @@ FileSet::FileSet(const FileSourceOptions& options, const SourceServices& service
       descriptors_(std::max(system.descriptors_max - std::min(system.descriptors_max, kDescriptorsReserved), kOpenMin)),
       exclude_(options.exclude, working_directory()),
       watcher_(services.once ? 0 : system.inotify_watches_max),
-      released_(system.released_max) {
+      released_(system.released_max),
+      held_back_max_(system.held_back_max) {
   const std::string directory = working_directory();
   for (const std::string& pattern : options.include) include_.emplace_back(pattern, directory);
   if (services.metrics != nullptr) {
@@ -155,9 +156,9 @@ void FileSet::walk() {
     if (unknown) fresh.push_back(std::move(*unknown));
   }
   for (const auto& file : files_) {
-    const std::set<std::string> names = file->names;
-    for (const std::string& name : names) {
-      if (collector.missed(name)) remove_name(name);
+    const std::vector<SharedText> names = file->names;
+    for (const SharedText& name : names) {
+      if (const std::string path = name.str(); collector.missed(path)) remove_name(path);
     }
   }
   // The oldest first: after a restart that is the order of their lines. Not by their birth: a copy that was made before
@@ -168,7 +169,7 @@ void FileSet::walk() {
   });
   for (const Found& found : fresh) {
     const auto origin = origins_.find(found.path);
-    open_file(found.path, origin == origins_.end() ? found.path : origin->second, true);
+    open_file(found.path, origin == origins_.end() ? origin_of(found.path) : origin->second, true);
   }
   if (starting_) chain_generations();
   watcher_.end_walk();
@@ -272,16 +273,19 @@ void FileSet::open_file(const std::string& path, const std::string& origin, bool
   file.born_ns = born;
   std::optional<Found> unknown;
   look_up(path, matching, unknown);
-  std::vector<TailedFile*>& family = by_origin_[origin];
+  Family& family = family_of(file);
   if (!family.empty()) rotations_.add();
+  let_go(origin);
   family.push_back(&file);
   order(origin);
   look(file);
   make_ready(file);
 }
 
-TailedFile& FileSet::add_file(FileKey key, const std::string& origin, Tail tail) {
-  files_.push_back(std::make_unique<TailedFile>(key, origin, ++sequence_, std::move(tail)));
+TailedFile& FileSet::add_file(FileKey key, std::string_view origin, Tail tail) {
+  const auto family = by_origin_.find(origin);
+  SharedText shared = family == by_origin_.end() ? SharedText(origin) : family->first;
+  files_.push_back(std::make_unique<TailedFile>(key, std::move(shared), ++sequence_, std::move(tail)));
   TailedFile& file = *files_.back();
   file.changed = std::chrono::steady_clock::now();
   by_key_[key] = &file;
@@ -334,14 +338,22 @@ std::uint64_t FileSet::first_offset(int fd) {
 }
 
 void FileSet::add_name(TailedFile& file, const std::string& path, bool matching) {
-  if (const auto known = by_name_.find(path); known != by_name_.end() && known->second != &file) remove_name(path);
-  by_name_[path] = &file;
+  auto known = by_name_.find(path);
+  if (known != by_name_.end() && known->second != &file) {
+    remove_name(path);
+    known = by_name_.end();
+  }
+  if (known == by_name_.end()) {
+    known = by_name_.emplace(file.origin == path ? file.origin : SharedText(path), &file).first;
+  }
+  if (file.has_name(path)) return;
+  const auto alias = std::find(file.aliases.begin(), file.aliases.end(), path);
   if (matching) {
-    file.aliases.erase(path);
-    file.names.insert(path);
+    if (alias != file.aliases.end()) file.aliases.erase(alias);
+    file.names.push_back(known->first);
     gone_.erase(&file);
-  } else if (!file.names.contains(path)) {
-    file.aliases.insert(path);
+  } else if (alias == file.aliases.end()) {
+    file.aliases.push_back(known->first);
   }
 }
 
@@ -350,8 +362,8 @@ void FileSet::remove_name(const std::string& path) {
   if (known == by_name_.end()) return;
   TailedFile& file = *known->second;
   by_name_.erase(known);
-  file.aliases.erase(path);
-  if (file.names.erase(path) > 0 && file.gone()) {
+  std::erase(file.aliases, path);
+  if (std::erase(file.names, path) > 0 && file.gone()) {
     gone_.insert(&file);
     file.changed = std::chrono::steady_clock::now();
   }
@@ -378,6 +390,7 @@ void FileSet::take_changes() {
     for (const DirectoryWatcher::Change& change : changes_) apply(change);
     if (walk_needed_) walk();
   } while ((sequence_ != before || names_changed_) && ++passes < kPasses);
+  for (const std::string& path : std::exchange(to_adopt_, {})) adopt(path);
   for (const std::string& origin : std::exchange(to_order_, {})) order(origin);
 }
 
@@ -388,7 +401,7 @@ void FileSet::apply(const DirectoryWatcher::Change& change) {
       if (const auto known = by_name_.find(change.path); known != by_name_.end()) {
         make_ready(*known->second);
       } else if (matches(change.path)) {
-        examine(change.path, change.path, true);
+        examine(change.path, origin_of(change.path), true);
       }
       break;
     case Kind::appeared:
@@ -430,6 +443,7 @@ void FileSet::on_appeared(const DirectoryWatcher::Change& change) {
   if (rotated_.size() >= kRotatedMax) rotated_.clear();
   rotated_[change.path] = std::move(*rotation);
   to_order_.insert(origin);
+  to_adopt_.insert(change.path);
   examine(change.path, origin, matching);
 }
 
@@ -470,9 +484,9 @@ bool FileSet::look(TailedFile& file) {
 void FileSet::restart(TailedFile& file) {
   truncations_.add();
   log::warn(component_, "file was truncated, reading from its beginning",
-            {{"path", file.origin}, {"position", file.tail.position()}, {"size", file.tail.size()}});
+            {{"path", file.origin.view()}, {"position", file.tail.position()}, {"size", file.tail.size()}});
   if (salvage(file)) {
-    file.tail.restart(services_.checkpoints->attach(services_.name, file.origin, file.tail.fd(), 0));
+    file.tail.restart(services_.checkpoints->attach(services_.name, file.origin.str(), file.tail.fd(), 0));
   } else {
     file.tail.restart(services_.checkpoints->restart(file.tail.file(), file.tail.fd()));
   }
@@ -481,7 +495,7 @@ void FileSet::restart(TailedFile& file) {
 
 void FileSet::fail(TailedFile& file, const Error& error) {
   file.failed = true;
-  note_trouble(read_troubles_, file.origin, error);
+  note_trouble(read_troubles_, file.origin.str(), error);
   report_health();
 }
 
@@ -496,19 +510,19 @@ void FileSet::settle(TailedFile& file) {
 }
 
 void FileSet::recovered(TailedFile& file) {
-  if (read_troubles_.empty() || read_troubles_.erase(file.origin) == 0) return;
-  log::info(component_, "file can be read again", {{"path", file.origin}});
+  if (read_troubles_.empty() || read_troubles_.erase(file.origin.str()) == 0) return;
+  log::info(component_, "file can be read again", {{"path", file.origin.view()}});
   report_health();
 }
 
 void FileSet::release(TailedFile& file, Release how) {
   if (how == Release::finished) {
     if (file.tail.unlinked()) {
-      services_.checkpoints->finished(file.tail.file(), file.tail.position());
+      hold_back(file);
     } else if (const auto evicted = released_.add(file.key, {file.born_ns, file.tail.place()})) {
       services_.checkpoints->finished(evicted->place.resume.file, evicted->place.resume.offset);
     }
-    log::info(component_, "file finished", {{"path", file.origin}, {"bytes", file.tail.position()}});
+    log::info(component_, "file finished", {{"path", file.origin.view()}, {"bytes", file.tail.position()}});
   } else {
     closed_.insert(file.key);
     if (file.tail.is_inflated() && file.tail.lag() == 0) {
@@ -517,9 +531,9 @@ void FileSet::release(TailedFile& file, Release how) {
   }
   lag_bytes_ -= file.counted_lag;
   lag_.set(static_cast<double>(lag_bytes_));
-  read_troubles_.erase(file.origin);
+  read_troubles_.erase(file.origin.str());
   for (const auto* names : {&file.names, &file.aliases}) {
-    for (const std::string& name : *names) by_name_.erase(name);
+    for (const SharedText& name : *names) by_name_.erase(name);
   }
   by_key_.erase(file.key);
   gone_.erase(&file);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -10,10 +11,12 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+#include "event/shared_text.hpp"
 #include "sources/file.hpp"
 #include "sources/glob.hpp"
 #include "sources/recovery.hpp"
@@ -25,15 +28,15 @@ namespace logpipe {
 
 /// A tail with the names that lead to it.
 struct TailedFile {
-  TailedFile(FileKey file_key, std::string first_path, std::uint64_t number, Tail of_file)
+  TailedFile(FileKey file_key, SharedText first_path, std::uint64_t number, Tail of_file)
       : key(file_key), origin(std::move(first_path)), sequence(number), tail(std::move(of_file)) {}
 
   const FileKey key;
-  const std::string origin;      ///< the path it was first found under, or rotated away from
+  SharedText origin;             ///< the path it was first found under, or rotated away from
   const std::uint64_t sequence;  ///< later ones were found later
   Tail tail;
-  std::set<std::string> names;                      ///< that the patterns match
-  std::set<std::string> aliases;                    ///< others under which changes are reported
+  std::vector<SharedText> names;                    ///< that the patterns match
+  std::vector<SharedText> aliases;                  ///< others under which changes are reported
   TailedFile* predecessor{nullptr};                 ///< to be read to its end before this one begins
   std::int64_t born_ns{0};                          ///< time of birth, where the file system knows it
   bool ready{false};                                ///< waits for its turn
@@ -46,6 +49,9 @@ struct TailedFile {
   std::uint64_t idle_since{0};  ///< a number, the smaller the longer; 0: not among the idle
 
   bool gone() const noexcept { return names.empty(); }
+  bool has_name(std::string_view path) const noexcept {
+    return std::find(names.begin(), names.end(), path) != names.end();
+  }
 };
 
 /// The files that the patterns of one source lead to: finds them, keeps them open, and knows which are ready to be
@@ -62,7 +68,8 @@ class FileSet {
   /// Walks all patterns: opens what is new, notices what has gone, looks at every file's size. The first walk is the
   /// start.
   void walk();
-  /// Takes what inotify has to say.
+  /// Takes what inotify has to say. Afterwards every generation of a log is known that was begun before the youngest
+  /// known one, and they are in their order: to be called before a file has its first turn.
   void take_changes();
 
   /// Files waiting for a turn, in the order they became ready. The caller removes those that are done.
@@ -114,12 +121,21 @@ class FileSet {
   TailedFile* look_up(const std::string& path, bool matching, std::optional<Found>& unknown);
   /// Before anything is opened: files of the last run that are not at their paths any more, and generations between.
   void recover(const std::unordered_set<std::string>& found);
+  void forget(const std::vector<std::uint64_t>& gone);
   void open_recovered(Recovered recovered);
   /// Something else is in the file now: what was not read may be in a copy.
   bool salvage(TailedFile& file);
-  TailedFile& add_file(FileKey key, const std::string& origin, Tail tail);
+  TailedFile& add_file(FileKey key, std::string_view origin, Tail tail);
+  using Family = std::vector<TailedFile*>;
+  /// The files of one origin, in the order found.
+  Family& family_of(const TailedFile& file) { return by_origin_[file.origin]; }
   void examine(const std::string& path, const std::string& origin, bool matching);
   void open_file(const std::string& path, const std::string& origin, bool matching);
+  /// A file is deleted and read to its end. The youngest generation of a path stays known until there is a younger one:
+  /// a copy that rotation made of it is told by what is known of it, at the next start.
+  void hold_back(const TailedFile& file);
+  /// There is a younger generation of that path.
+  void let_go(std::string_view origin);
   /// Closes the file that has been idle for longest; false: every file is being read.
   bool park_one();
   /// Opens a parked file again. False: no name leads to it any more, or it cannot be opened (then it has failed).
@@ -129,7 +145,9 @@ class FileSet {
   void note_open(int change);
   void add_name(TailedFile& file, const std::string& path, bool matching);
   void remove_name(const std::string& path);
-  void order(const std::string& origin);
+  std::string origin_of(const std::string& path) const;
+  void adopt(const std::string& path);
+  void order(std::string_view origin);
   void chain_generations();
   std::uint64_t age_rank(const TailedFile& file) const;
   bool matches(const std::string& path) const;
@@ -157,10 +175,13 @@ class FileSet {
 
   std::vector<std::unique_ptr<TailedFile>> files_;
   std::map<FileKey, TailedFile*> by_key_;
-  std::unordered_map<std::string, TailedFile*> by_name_;                 // names and aliases
-  std::unordered_map<std::string, std::vector<TailedFile*>> by_origin_;  // in the order found
-  std::unordered_map<std::string, Rotation> rotated_;                    // where files of matching names were moved to
-  std::set<std::string> to_order_;                                       // origins with files to be put in order
+  template <class Value>
+  using ByPath = std::unordered_map<SharedText, Value, SharedText::Hash, SharedText::Equal>;
+  ByPath<TailedFile*> by_name_;  // names and aliases
+  ByPath<Family> by_origin_;
+  std::unordered_map<std::string, Rotation> rotated_;  // where files of matching names were moved to
+  std::set<std::string> to_order_;                     // origins with files to be put in order
+  std::set<std::string> to_adopt_;                     // where files were moved to, of late
   std::set<TailedFile*> gone_;
   std::vector<TailedFile*> ready_;
   std::map<std::uint64_t, TailedFile*> idle_;  // open, read to the end, with a name to find them again by
@@ -169,6 +190,13 @@ class FileSet {
   std::deque<std::pair<std::string, std::string>> to_open_;  // path and origin
   bool remote_{false};                                       // a directory lies on a network file system
   ReleasedFiles released_;
+  struct HeldBack {
+    SharedText origin;
+    SourceFileRef file;
+    std::uint64_t end;
+  };
+  std::deque<HeldBack> held_back_;  // in the order in which they were finished
+  const std::size_t held_back_max_;
   std::set<FileKey> closed_;       // read to the end with `--once`; not to be opened again
   std::set<std::string> skipped_;  // names that are no regular files, logged once
   std::unordered_map<std::string, std::string>

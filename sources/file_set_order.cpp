@@ -16,7 +16,7 @@ namespace {
 std::uint64_t generation_among_names(const TailedFile& file) {
   std::uint64_t oldest = 0;
   for (const auto* names : {&file.names, &file.aliases}) {
-    for (const std::string& name : *names) oldest = std::max(oldest, generation_in(file.origin, name));
+    for (const SharedText& name : *names) oldest = std::max(oldest, generation_in(file.origin, name));
   }
   return oldest;
 }
@@ -31,18 +31,46 @@ bool waits_for(const TailedFile* other, const TailedFile& file) {
 
 /// When a file left the path it was written under; the one that has it still is the youngest.
 std::uint64_t FileSet::age_rank(const TailedFile& file) const {
-  if (file.names.contains(file.origin)) return std::numeric_limits<std::uint64_t>::max();
+  if (file.has_name(file.origin)) return std::numeric_limits<std::uint64_t>::max();
   for (const auto* names : {&file.aliases, &file.names}) {
-    for (const std::string& name : *names) {
-      if (const auto moved = rotated_.find(name); moved != rotated_.end()) return moved->second.left;
+    for (const SharedText& name : *names) {
+      if (const auto moved = rotated_.find(name.str()); moved != rotated_.end()) return moved->second.left;
     }
   }
   return 0;
 }
 
+/// The path that what is at this one was written under, as far as its renames have been heard of.
+std::string FileSet::origin_of(const std::string& path) const {
+  const auto moved = rotated_.find(path);
+  return moved == rotated_.end() ? path : moved->second.origin;
+}
+
+/// A walk, or a change of its content, may find a file under its new name before its rename is heard of. It joins the
+/// others of the path it was written under then, unless it has been read from.
+void FileSet::adopt(const std::string& path) {
+  const auto known = by_name_.find(path);
+  const auto moved = rotated_.find(path);
+  if (known == by_name_.end() || moved == rotated_.end()) return;
+  TailedFile& file = *known->second;
+  if (file.begun || file.failed || file.recovered || file.origin == moved->second.origin) return;
+  const auto family = by_origin_.find(file.origin);
+  std::erase(family->second, &file);
+  for (TailedFile* other : family->second) {
+    if (other->predecessor == &file) other->predecessor = file.predecessor;
+  }
+  to_order_.insert(file.origin.str());
+  if (family->second.empty()) by_origin_.erase(family);
+  file.predecessor = nullptr;
+  const auto joined = by_origin_.find(moved->second.origin);
+  file.origin = joined == by_origin_.end() ? SharedText(moved->second.origin) : joined->first;
+  family_of(file).push_back(&file);
+  to_order_.insert(file.origin.str());
+}
+
 /// Files that held one path after another are read one after another, though several may have been renamed before they
 /// were opened.
-void FileSet::order(const std::string& origin) {
+void FileSet::order(std::string_view origin) {
   const auto family = by_origin_.find(origin);
   if (family == by_origin_.end() || family->second.size() < 2) return;
   TailedFile* previous = nullptr;
@@ -54,9 +82,14 @@ void FileSet::order(const std::string& origin) {
       waiting.push_back(file);
     }
   }
-  std::sort(waiting.begin(), waiting.end(), [this](const TailedFile* a, const TailedFile* b) {
+  // Where files are renamed faster than their renames are heard of, their names are out of date; when they were made is
+  // not.
+  const bool ages_known =
+      std::none_of(waiting.begin(), waiting.end(), [](const TailedFile* file) { return file->born_ns == 0; });
+  std::sort(waiting.begin(), waiting.end(), [this, ages_known](const TailedFile* a, const TailedFile* b) {
     if (a->recovered || b->recovered)
       return std::pair(!a->recovered, a->sequence) < std::pair(!b->recovered, b->sequence);
+    if (ages_known && a->born_ns != b->born_ns) return a->born_ns < b->born_ns;
     // The larger the number, the older the generation.
     return std::tuple(age_rank(*a), generation_among_names(*b), a->born_ns, a->sequence) <
            std::tuple(age_rank(*b), generation_among_names(*a), b->born_ns, b->sequence);
@@ -76,9 +109,9 @@ void FileSet::order(const std::string& origin) {
 void FileSet::chain_generations() {
   std::map<std::string, std::map<std::uint64_t, TailedFile*>> logs;
   for (const auto& [name, file] : by_name_) {
-    if (!file->names.contains(name)) continue;
+    if (!file->has_name(name)) continue;
     const std::uint64_t generation = generation_of(name);
-    logs[generation == 0 ? name : std::string(log_of_generation(name))].emplace(generation, file);
+    logs[std::string(generation == 0 ? name.view() : log_of_generation(name))].emplace(generation, file);
   }
   for (const auto& [log, generations] : logs) {
     // Without the log itself these may be names of different ones.

@@ -55,7 +55,7 @@ bool FileSet::park_one() {
 bool FileSet::unpark(TailedFile& file) {
   if (open_count_ >= open_max()) park_one();  // if none is idle it is one more for a while
   for (const auto* names : {&file.names, &file.aliases}) {
-    for (const std::string& name : *names) {
+    for (const SharedText& name : *names) {
       Descriptor open(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
       if (!open && (errno == EMFILE || errno == ENFILE) && park_one()) {
         open = Descriptor(::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -63,7 +63,7 @@ bool FileSet::unpark(TailedFile& file) {
       struct stat info {};
       if (!open) {
         if (errno == ENOENT || errno == ENOTDIR) continue;
-        fail(file, Error::from_errno(errno, "open " + name));
+        fail(file, Error::from_errno(errno, "open " + name.str()));
         return false;
       }
       if (fstat(open.get(), &info) != 0 || FileKey{info.st_dev, info.st_ino} != file.key) continue;

@@ -45,6 +45,7 @@ void FileSet::recover(const std::unordered_set<std::string>& found) {
   if (recovery.vanished() > 0) {
     log::debug(component_, "files of an earlier run are gone", {{"files", recovery.vanished()}});
   }
+  forget(recovery.gone());
   const std::size_t room = std::max<std::size_t>(open_max() / 2, 1);
   if (missing.size() > room) {
     log::warn(component_, "too many rotated files to be finished at once; the oldest are left for the next start",
@@ -54,11 +55,41 @@ void FileSet::recover(const std::unordered_set<std::string>& found) {
   for (Recovered& file : missing) open_recovered(std::move(file));
 }
 
+/// Files that are gone for good would be looked for at every start. The youngest stay known: they may have been moved
+/// away for a while only.
+void FileSet::forget(const std::vector<std::uint64_t>& gone) {
+  constexpr std::size_t kKept = 1000;
+  if (gone.size() <= kKept) return;
+  CheckpointStore& checkpoints = *services_.checkpoints;
+  const std::size_t count = gone.size() - kKept;
+  for (std::size_t i = 0; i < count; ++i) checkpoints.finished(checkpoints.recover(gone[i], -1).file, 0);
+  log::info(component_, "files that are gone are forgotten", {{"files", count}, {"kept", kKept}});
+}
+
+void FileSet::hold_back(const TailedFile& file) {
+  let_go(file.origin);
+  const Family& family = family_of(file);
+  const bool youngest = std::all_of(family.begin(), family.end(),
+                                    [&](const TailedFile* other) { return other->sequence <= file.sequence; });
+  held_back_.push_back({file.origin, file.tail.file(), file.tail.position()});
+  if (!youngest) let_go(file.origin);
+  while (held_back_.size() > held_back_max_) let_go(SharedText(held_back_.front().origin));
+}
+
+void FileSet::let_go(std::string_view origin) {
+  std::erase_if(held_back_, [&](const HeldBack& held) {
+    if (held.origin != origin) return false;
+    services_.checkpoints->finished(held.file, held.end);
+    return true;
+  });
+}
+
 void FileSet::open_recovered(Recovered recovered) {
   Whereabouts& where = recovered.where;
   if (by_key_.contains(where.key)) return;
   CheckpointStore& checkpoints = *services_.checkpoints;
   if (recovered.all_read && where.how == Whereabouts::How::compressed) {
+    if (recovered.youngest) return;  // by it, what came after it is told from what came before
     checkpoints.finished(checkpoints.recover(*recovered.id, -1).file, where.size);
     return;
   }
@@ -89,7 +120,7 @@ void FileSet::open_recovered(Recovered recovered) {
   file.recovered = true;
   std::optional<Found> unknown;
   look_up(where.path, matches(where.path), unknown);
-  by_origin_[recovered.origin].push_back(&file);
+  family_of(file).push_back(&file);
   order(recovered.origin);
   look(file);
   make_ready(file);
@@ -105,7 +136,7 @@ bool FileSet::salvage(TailedFile& file) {
     known->positions = {{position, witness_of({left.before.data(), left.before_bytes})}};
     const auto taken = [this](const FileKey& key) { return by_key_.contains(key); };
     // What a link leads to is copied where it lies.
-    for (const std::string& path : {file.origin, target_of(file.origin)}) {
+    for (const std::string& path : {file.origin.str(), target_of(file.origin.str())}) {
       if (copy || path.empty()) continue;
       known->path = path;
       copy = Siblings(path.substr(0, path.rfind('/'))).find_copy(*known, taken);
@@ -115,7 +146,7 @@ bool FileSet::salvage(TailedFile& file) {
   if (lost > 0) {
     truncated_bytes_.add(lost);
     log::warn(component_, "truncated before it was read, and found in no copy",
-              {{"path", file.origin}, {"bytes", lost}});
+              {{"path", file.origin.view()}, {"bytes", lost}});
   }
   if (!copy) return false;
   // What is under way to the sinks could be read again from the copy.
@@ -126,13 +157,13 @@ bool FileSet::salvage(TailedFile& file) {
   }
 
   log::info(component_, "what was not read before the truncation is read from a copy",
-            {{"path", file.origin}, {"found_at", copy->path}, {"bytes", copy->size - position}});
+            {{"path", file.origin.view()}, {"found_at", copy->path}, {"bytes", copy->size - position}});
   TailedFile& rest = add_file(copy->key, file.origin, Tail(std::move(copy->file), left, tools_));
   rest.recovered = true;
   rest.begun = true;
   std::optional<Found> unknown;
   look_up(copy->path, matches(copy->path), unknown);
-  std::vector<TailedFile*>& family = by_origin_[file.origin];
+  Family& family = family_of(file);
   family.insert(std::find(family.begin(), family.end(), &file), &rest);
   rest.predecessor = std::exchange(file.predecessor, &rest);
   look(rest);

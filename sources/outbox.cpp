@@ -18,7 +18,7 @@ Block* Outbox::room(std::size_t need, std::size_t expected) {
   block_ = pool_.try_acquire(wanted);
   if (!block_) {
     heartbeat_.wait();
-    block_ = pool_.acquire(wanted, ctx_.intake.token());
+    block_ = pool_.acquire(wanted, (reading_on_ ? ctx_.run : ctx_.intake).token());
     heartbeat_.beat();
   }
   return block_.get();

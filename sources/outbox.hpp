@@ -41,6 +41,9 @@ class Outbox {
   /// cancelled or nobody receives any more.
   Block* room(std::size_t need, std::size_t expected);
 
+  /// From now on room() waits although the intake was cancelled, until the run is.
+  void read_on() noexcept { reading_on_ = true; }
+
   /// The block that room() gave last; null after a send.
   Block* block() noexcept { return block_.get(); }
 
@@ -81,6 +84,7 @@ class Outbox {
   Heartbeat heartbeat_;
   BlockPtr block_;
   bool failed_{false};
+  bool reading_on_{false};
 };
 
 }  // namespace logpipe

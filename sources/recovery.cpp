@@ -1,6 +1,7 @@
 #include "sources/recovery.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include <fcntl.h>
@@ -96,6 +97,18 @@ void Recovery::adopt_generations() {
   }
 }
 
+bool Recovery::is_gone(const RememberedFile& file) {
+  if (file.identity.inode == 0) return false;  // content of another file, of which no device is known
+  std::string directory = directory_of(file.path);
+  struct stat info {};
+  while (stat(directory.empty() ? "/" : directory.c_str(), &info) != 0) {
+    if ((errno != ENOENT && errno != ENOTDIR) || directory.empty()) return false;
+    directory = directory_of(directory);
+  }
+  if (info.st_dev != file.identity.device) return false;
+  return directory != directory_of(file.path) || siblings_of(file.path).readable();
+}
+
 Siblings& Recovery::siblings_of(const std::string& path) {
   const std::string directory = directory_of(path);
   return directories_.try_emplace(directory, directory).first->second;
@@ -115,6 +128,7 @@ void Recovery::follow(const RememberedFile& file, std::vector<Recovered>& recove
   }
   if (!where) {
     ++vanished_;
+    if (go_on_() && is_gone(file)) gone_.push_back(file.id);
     return;
   }
   const bool youngest = youngest_.at(file.path) == file.id;
@@ -125,7 +139,7 @@ void Recovery::follow(const RememberedFile& file, std::vector<Recovered>& recove
   note_generation(log, place);
   // Of earlier generations that are read nobody writes to any more.
   if (youngest || !all_read || where->how == Whereabouts::How::compressed) {
-    recovered.push_back({file.path, file.id, std::move(*where), all_read});
+    recovered.push_back({file.path, file.id, std::move(*where), all_read, youngest});
   }
   if (!youngest || known_paths_.contains(file.path)) return;
   const auto being_read = [&](const FileKey& key) { return taken(key) || found_keys_.contains(key); };

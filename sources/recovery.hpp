@@ -22,6 +22,7 @@ struct Recovered {
   std::optional<std::uint64_t> id;  ///< as the checkpoints know it; nothing: a generation that was never seen
   Whereabouts where;
   bool all_read{false};  ///< every sink has all of it
+  bool youngest{false};  ///< the checkpoints know no younger one of the same path
 };
 
 /// What rotation did while nobody watched: compares the files that the checkpoints know with those that the patterns
@@ -43,10 +44,14 @@ class Recovery {
   const std::set<std::string>& successors() const noexcept { return successors_; }
   /// Missing ones that were found nowhere.
   std::size_t vanished() const noexcept { return vanished_; }
+  /// Those of them of which that is certain, ascending: their directory, or the nearest one above it that there is,
+  /// lies where they lay, so it is no file system that is not mounted, and could be read.
+  const std::vector<std::uint64_t>& gone() const noexcept { return gone_; }
 
  private:
   void compare(const std::unordered_set<std::string>& found);
   void follow(const RememberedFile& file, std::vector<Recovered>& recovered);
+  bool is_gone(const RememberedFile& file);
   Siblings& siblings_of(const std::string& path);
   void note_generation(const std::string& path, const std::string& at);
   void adopt_generations();
@@ -65,6 +70,7 @@ class Recovery {
   std::unordered_map<std::string, std::string> origins_;
   std::set<std::string> successors_;
   std::size_t vanished_{0};
+  std::vector<std::uint64_t> gone_;
 };
 
 }  // namespace logpipe

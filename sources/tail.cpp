@@ -51,7 +51,7 @@ Tail::Look Tail::look() {
   }
   struct stat info {};
   if (fstat(file_.get(), &info) != 0) {
-    error_ = Error::from_errno(errno, "stat " + file()->path);
+    error_ = std::make_unique<Error>(Error::from_errno(errno, "stat " + file()->path));
     return Look::failed;
   }
   const auto size = static_cast<std::uint64_t>(info.st_size);
@@ -275,7 +275,7 @@ Tail::Turn Tail::after(ssize_t length) {
     return Turn::idle;
   }
   if (errno == EINTR || errno == EAGAIN) return Turn::more;
-  error_ = Error::from_errno(errno, "read " + file()->path);
+  error_ = std::make_unique<Error>(Error::from_errno(errno, "read " + file()->path));
   return Turn::failed;
 }
 

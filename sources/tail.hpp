@@ -109,7 +109,8 @@ class Tail {
   bool is_inflated() const noexcept { return content_ != nullptr; }
   /// No name leads to it any more, or it is but the content of another file.
   bool unlinked() const noexcept { return unlinked_; }
-  const Error& error() const noexcept { return error_; }
+  /// Of the last look or turn that failed.
+  const Error& error() const noexcept { return *error_; }
 
   /// Asks for the size. `truncated`: smaller than the position; call restart.
   Look look();
@@ -169,14 +170,14 @@ class Tail {
   std::unique_ptr<InflatedFile> content_;  // null: the file as it is
   Resume resume_;
   std::uint64_t position_;
-  std::uint64_t searched_;               // no line end in [position_, searched_)
-  std::uint64_t size_{0};                // at the last look
-  std::uint64_t known_size_{0};          // when the bytes before the position were compared last
-  bool unlinked_{false};                 // at the last look
-  PendingEvent pending_;                 // at the position
-  std::optional<ByteOrder> byte_order_;  // of UTF-16, once it is known
-  bool continues_{false};                // inside a line that is delivered in pieces
-  Error error_;
+  std::uint64_t searched_;                    // no line end in [position_, searched_)
+  std::uint64_t size_{0};                     // at the last look
+  std::uint64_t known_size_{0};               // when the bytes before the position were compared last
+  bool unlinked_{false};                      // at the last look
+  PendingEvent pending_;                      // at the position
+  std::optional<ByteOrder> byte_order_;       // of UTF-16, once it is known
+  bool continues_{false};                     // inside a line that is delivered in pieces
+  std::unique_ptr<Error> error_;              // rarely there
   std::array<char, kWitnessBytes> before_{};  // the last bytes before the position
   std::size_t before_bytes_{0};               // less than fit only at the beginning of a file, or if not readable
   std::array<char, kHeadBytes> head_{};       // the first bytes before the position

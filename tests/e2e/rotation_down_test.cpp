@@ -408,3 +408,24 @@ TEST_CASE("rotated while down: killed again and again while it catches up, every
   down.read();
   down.check_exact();
 }
+
+TEST_CASE(
+    "removed while down: of many files that are gone the youngest thousand stay known, and the others are forgotten") {
+  constexpr int kFiles = 1300;
+  Down down("*.log");
+  const auto path_of = [&](int file) { return down.dir / ("service-" + std::to_string(10'000 + file) + ".log"); };
+  for (int file = 0; file < kFiles; ++file) {
+    down.lines.push_back(numbered_line(static_cast<unsigned>(file), 0));
+    write_file(path_of(file), down.lines.back());
+  }
+  CHECK(!contains(down.read().err, "are forgotten"));
+  for (int file = 0; file < kFiles - 10; ++file) fs::remove(path_of(file));
+  const Result first = down.read();
+  CHECK(contains(first.err, "files that are gone are forgotten"));
+  CHECK(contains(first.err, "files=290"));
+  CHECK(!contains(down.read().err, "are forgotten"));
+  // What is there is known still.
+  std::vector<std::vector<std::string>> streams;
+  for (const std::string& line : down.lines) streams.push_back({line});
+  CHECK(account_of(streams, read_file(down.dir / "out.jsonl")).exact());
+}

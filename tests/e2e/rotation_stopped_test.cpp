@@ -26,12 +26,12 @@ struct Live {
   std::uint64_t bytes{0};
   std::optional<Process> process;
 
-  explicit Live(const std::string& include = "app.log") {
+  explicit Live(const std::string& include = "app.log", const std::string& source_more = {}) {
     write_file(dir / "logpipe.yaml",
                "state_dir: " + (dir / "state").string() +
                    "\ncheckpoint_interval: 5ms\nadmin: {socket: " + (dir / "admin.sock").string() +
-                   "}\nsources:\n  app: {type: file, include: '" + (dir / include).string() +
-                   "'}\nsinks:\n  out: {type: file, path: " + (dir / "out.jsonl").string() + "}\n");
+                   "}\nsources:\n  app: {type: file, include: '" + (dir / include).string() + "'" + source_more +
+                   "}\nsinks:\n  out: {type: file, path: " + (dir / "out.jsonl").string() + "}\n");
   }
   void start() {
     process.emplace(daemon_of(dir / "logpipe.yaml"));
@@ -103,6 +103,39 @@ TEST_CASE("truncated before it was read: the rest is read from the copy, then th
     live.write(500);
     live.check_exact();
   }
+}
+
+TEST_CASE(
+    "rotated, compressed at once and nothing made anew: what was read is not read again from the compressed copy") {
+  Live live("app.log", ", rotate_wait: 0s");
+  const auto await_finished = [&](std::size_t files) {
+    REQUIRE(
+        live.process->wait_stderr([&](const std::string& text) { return count_of(text, "file finished") >= files; }));
+  };
+  live.start();
+  live.write(500);
+  live.await_read();
+  fs::rename(live.log, live.dir / "app.log.1");
+  await_finished(1);
+  live.write(700);
+  live.await_read();
+  live.held([&] {
+    fs::rename(live.dir / "app.log.1", live.dir / "app.log.2");
+    std::string out;
+    logpipe::FrameCompressor compressor(logpipe::Compression::gzip, 6);
+    REQUIRE(compressor.append(read_file(live.log), out));
+    write_file(live.dir / "app.log.1.gz", out);
+    fs::remove(live.log);
+  });
+  await_finished(2);
+  for (int restarts = 0; restarts < 2; ++restarts) {
+    const Account account = live.end();
+    CAPTURE(account.text());
+    CHECK(account.exact());
+    live.start();
+  }
+  live.write(300);
+  live.check_exact();
 }
 
 TEST_CASE("truncated before it was read: killed while it reads the copy, every line arrives once") {

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <csignal>
 #include <cstdint>
+#include <filesystem>
 #include <iostream>
 #include <random>
 #include <string>
@@ -73,6 +74,40 @@ Account renamed_under_load(const std::string& include, const std::string& discov
   return account;
 }
 
+/// A log of a few lines in each of 400 generations, with hardly a pause between the renames.
+void renamed_without_pause(const std::string& include, std::uint32_t seed) {
+  CAPTURE(include);
+  CAPTURE(seed);
+  TempDir dir;
+  write_file(dir / "logpipe.yaml", config_of(dir, include, "10ms"));
+  Process process(daemon_of(dir / "logpipe.yaml"));
+  std::vector<std::string> lines;
+  std::uint64_t bytes = 0;
+  const auto write = [&](int count) {
+    std::string text;
+    for (int i = 0; i < count; ++i) {
+      lines.push_back(numbered_line(1, lines.size()));
+      text += lines.back();
+    }
+    append_file(dir / "app.log", text);
+    bytes += text.size();
+  };
+  write(1);
+  REQUIRE(wait_grown(dir / "out.jsonl", bytes));  // it follows the directory from here on
+  std::mt19937 random(seed);
+  for (int generation = 0; generation < 400; ++generation) {
+    std::filesystem::rename(dir / "app.log", dir / ("app.log-" + std::to_string(10'000 + generation)));
+    write(std::uniform_int_distribution<int>(1, 20)(random));
+  }
+  REQUIRE(wait_grown(dir / "out.jsonl", bytes));
+  process.signal(SIGTERM);
+  CHECK(process.wait(180s).status == 0);
+  const Account account = account_of({lines}, read_file(dir / "out.jsonl"));
+  CAPTURE(account.text());
+  CAPTURE(process.stderr_text());
+  CHECK(account.exact());
+}
+
 }  // namespace
 
 TEST_CASE("rotation: renamed under load a hundred times, every line arrives once") {
@@ -82,6 +117,13 @@ TEST_CASE("rotation: renamed under load a hundred times, every line arrives once
 TEST_CASE("rotation: renamed under load, every line arrives once whatever the patterns match") {
   for (const char* include : {"app.log", "app.log*"}) {
     for (const char* discovery : {"1s", "10ms"}) renamed_under_load(include, discovery, 6'000'000);
+  }
+}
+
+TEST_CASE("rotation: renamed faster than it is read, generations are read in their order") {
+  for (std::uint32_t round = 0; round < 20; ++round) {
+    renamed_without_pause("app.log*", round);
+    if (round < 5) renamed_without_pause("app.log", round);
   }
 }
 

@@ -219,6 +219,25 @@ TEST_CASE("file source: a file that was renamed away and released goes on where 
   CHECK(running.stop());
 }
 
+TEST_CASE("file set: of a path the deleted file that was read last stays known until there is a younger one") {
+  const TempDir directory;
+  Set set({directory / "*.log"});
+  const std::string path = directory / "app.log";
+  append(path, "line\n");
+  set.files.walk();
+  REQUIRE(set.files.files().size() == 1);
+  TailedFile& file = *set.files.files().front();
+  std::filesystem::remove(path);
+  REQUIRE(set.files.look(file));
+  set.files.release(file, FileSet::Release::finished);
+  CHECK(set.surroundings.store.await_finished(0).empty());
+  append(path, "the next generation\n");
+  set.files.walk();
+  const auto finished = set.surroundings.store.await_finished(1);
+  REQUIRE(finished.size() == 1);
+  CHECK(finished[0].path == path);
+}
+
 TEST_CASE("file set: a released file that still exists is forgotten when too many others are") {
   const TempDir directory;
   FileSourceSystem system;
@@ -229,7 +248,7 @@ TEST_CASE("file set: a released file that still exists is forgotten when too man
   REQUIRE(set.files.files().size() == 3);
   std::vector<std::string> released;
   while (!set.files.files().empty()) {
-    released.push_back(set.files.files().front()->origin);
+    released.push_back(set.files.files().front()->origin.str());
     set.files.release(*set.files.files().front(), FileSet::Release::finished);
   }
   const auto finished = set.surroundings.store.await_finished(1);
