@@ -145,7 +145,9 @@ class Reading {
   StopEvent stop_;
   Clock::time_point next_walk_{};
   std::optional<Error> first_error_;  // with `--once`
-  bool reading_on_{false};            // although the intake has ended
+  static constexpr int kDeferredMax = 100;
+  int deferred_{0};         // first turns in a row that were put off, see FileSet::take_changes()
+  bool reading_on_{false};  // although the intake has ended
 };
 
 void Reading::walk() {
@@ -173,8 +175,11 @@ bool Reading::round(Freshness freshness) {
   for (std::size_t i = 0, count = ready.size(); i < count; ++i) {
     TailedFile& file = *ready[i];
     if (ctx_.intake.done()) return false;
-    // Older generations that were renamed since come before it.
-    if (!file.begun && !services_.once) files_.take_changes();
+    // Older generations that were renamed since come before it. Not for ever, though.
+    if (file.begun == 0 && !services_.once) {
+      if (!files_.take_changes() && ++deferred_ < kDeferredMax) continue;
+      deferred_ = 0;
+    }
     if (file.failed) {
       file.ready = false;
       continue;
@@ -182,15 +187,20 @@ bool Reading::round(Freshness freshness) {
     TailedFile* before = file.predecessor;
     if (before != nullptr && !before->failed) {
       if (!before->tail.at_end()) continue;
+      if (before->begun == 0 && before->predecessor != nullptr) {  // empty, and waiting itself
+        files_.make_ready(*before);
+        continue;
+      }
+      // What it ended with when it was looked at last may be less than it had when its successor came.
+      if (!is_at_end(*before)) continue;
       // It has a successor that is being written: nothing will follow its last event.
       if (before->tail.has_pending_event()) {
-        if (!is_at_end(*before)) continue;
         if (!finish_event(*before)) return false;
         if (before->ready) continue;
       }
     }
     file.predecessor = nullptr;
-    file.begun = true;
+    files_.begin(file);
     const std::uint64_t lag = file.tail.lag();
     const Tail::Turn turn = file.tail.read(outbox_, expected);
     expected -= static_cast<std::size_t>(std::min<std::uint64_t>(expected, lag - std::min(lag, file.tail.lag())));
@@ -338,7 +348,7 @@ bool Reading::read_on(TailedFile& file) {
   while (!file.failed && (turn == Tail::Turn::more || turn == Tail::Turn::restarted)) {
     if (stopped()) return false;
     if (turn == Tail::Turn::restarted && !files_.look(file)) break;
-    file.begun = true;
+    files_.begin(file);
     turn = file.tail.read(outbox_, static_cast<std::size_t>(file.tail.lag()));
     if (!settle_turn(file, turn)) return false;
     outbox_.heartbeat().beat();

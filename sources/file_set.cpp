@@ -376,7 +376,7 @@ bool FileSet::matches(const std::string& path) const {
   return included && !exclude_.matches(path);
 }
 
-void FileSet::take_changes() {
+bool FileSet::take_changes() {
   // A file that was just opened may have followed others that were renamed before they were seen: hear of them before
   // it has its first turn. Files that come and go faster than this can follow are left to the next time.
   constexpr int kPasses = 100;
@@ -392,6 +392,7 @@ void FileSet::take_changes() {
   } while ((sequence_ != before || names_changed_) && ++passes < kPasses);
   for (const std::string& path : std::exchange(to_adopt_, {})) adopt(path);
   for (const std::string& origin : std::exchange(to_order_, {})) order(origin);
+  return passes < kPasses;
 }
 
 void FileSet::apply(const DirectoryWatcher::Change& change) {

@@ -40,12 +40,12 @@ struct TailedFile {
   TailedFile* predecessor{nullptr};                 ///< to be read to its end before this one begins
   std::int64_t born_ns{0};                          ///< time of birth, where the file system knows it
   bool ready{false};                                ///< waits for its turn
-  bool begun{false};                                ///< had its first turn
   bool recovered{false};                            ///< rotated before this run, or what a truncated file was copied to
   bool failed{false};                               ///< the last look or read failed; tried again with the next walk
   std::uint64_t counted_lag{0};                     ///< its part of the gauge
   std::chrono::steady_clock::time_point changed{};  ///< when it last grew or lost its last name
 
+  std::uint64_t begun{0};       ///< which one it was to have its first turn; 0: it had none
   std::uint64_t idle_since{0};  ///< a number, the smaller the longer; 0: not among the idle
 
   bool gone() const noexcept { return names.empty(); }
@@ -68,13 +68,17 @@ class FileSet {
   /// Walks all patterns: opens what is new, notices what has gone, looks at every file's size. The first walk is the
   /// start.
   void walk();
-  /// Takes what inotify has to say. Afterwards every generation of a log is known that was begun before the youngest
-  /// known one, and they are in their order: to be called before a file has its first turn.
-  void take_changes();
+  /// Takes what inotify has to say. True: all of it, so every generation of a log is known that was begun before the
+  /// youngest known one, and they are in their order. False: files come and go faster than this can follow.
+  bool take_changes();
 
   /// Files waiting for a turn, in the order they became ready. The caller removes those that are done.
   std::vector<TailedFile*>& ready() noexcept { return ready_; }
   void make_ready(TailedFile& file);
+  /// It has a turn.
+  void begin(TailedFile& file) noexcept {
+    if (file.begun == 0) file.begun = ++begun_count_;
+  }
 
   const std::vector<std::unique_ptr<TailedFile>>& files() const noexcept { return files_; }
   /// Files that no pattern leads to any more, kept until their writers are done with them.
@@ -207,6 +211,7 @@ class FileSet {
   std::map<std::string, std::string> read_troubles_;  // path -> reason, until a read succeeds
   std::uint64_t walks_{0};
   std::uint64_t sequence_{0};
+  std::uint64_t begun_count_{0};
   std::uint64_t moves_{0};
   std::uint64_t lag_bytes_{0};
   std::size_t waiting_{0};

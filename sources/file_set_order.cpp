@@ -53,7 +53,7 @@ void FileSet::adopt(const std::string& path) {
   const auto moved = rotated_.find(path);
   if (known == by_name_.end() || moved == rotated_.end()) return;
   TailedFile& file = *known->second;
-  if (file.begun || file.failed || file.recovered || file.origin == moved->second.origin) return;
+  if (file.begun != 0 || file.failed || file.recovered || file.origin == moved->second.origin) return;
   const auto family = by_origin_.find(file.origin);
   std::erase(family->second, &file);
   for (TailedFile* other : family->second) {
@@ -76,8 +76,8 @@ void FileSet::order(std::string_view origin) {
   TailedFile* previous = nullptr;
   std::vector<TailedFile*> waiting;
   for (TailedFile* file : family->second) {
-    if (file->begun) {
-      previous = file;
+    if (file->begun != 0) {
+      if (previous == nullptr || previous->begun <= file->begun) previous = file;  // begun last, not found last
     } else {
       waiting.push_back(file);
     }
@@ -90,6 +90,9 @@ void FileSet::order(std::string_view origin) {
     if (a->recovered || b->recovered)
       return std::pair(!a->recovered, a->sequence) < std::pair(!b->recovered, b->sequence);
     if (ages_known && a->born_ns != b->born_ns) return a->born_ns < b->born_ns;
+    // Made within one tick of the clock: the older one was written to before the younger one was there.
+    if (ages_known && a->tail.modified_ns() != b->tail.modified_ns())
+      return a->tail.modified_ns() < b->tail.modified_ns();
     // The larger the number, the older the generation.
     return std::tuple(age_rank(*a), generation_among_names(*b), a->born_ns, a->sequence) <
            std::tuple(age_rank(*b), generation_among_names(*a), b->born_ns, b->sequence);
@@ -122,7 +125,7 @@ void FileSet::chain_generations() {
     TailedFile* previous = nullptr;
     for (auto generation = generations.rbegin(); generation != generations.rend(); ++generation) {
       TailedFile& file = *generation->second;
-      if (previous != nullptr && !file.begun && file.predecessor == nullptr && !waits_for(previous, file)) {
+      if (previous != nullptr && file.begun == 0 && file.predecessor == nullptr && !waits_for(previous, file)) {
         file.predecessor = previous;
       }
       previous = &file;

@@ -160,7 +160,8 @@ bool FileSet::salvage(TailedFile& file) {
             {{"path", file.origin.view()}, {"found_at", copy->path}, {"bytes", copy->size - position}});
   TailedFile& rest = add_file(copy->key, file.origin, Tail(std::move(copy->file), left, tools_));
   rest.recovered = true;
-  rest.begun = true;
+  rest.begun = file.begun;
+  begin(rest);
   std::optional<Found> unknown;
   look_up(copy->path, matches(copy->path), unknown);
   Family& family = family_of(file);

@@ -52,8 +52,8 @@ void check_output(const TempDir& dir, const std::string& what, const std::vector
   CHECK(account.reordered == 0);
 }
 
-/// A log that is renamed while it grows, read to its end; what became of its lines.
-Account renamed_under_load(const std::string& include, const std::string& discovery, std::uint64_t bytes) {
+/// A log that is renamed while it grows, read to its end.
+void renamed_under_load(const std::string& include, const std::string& discovery, std::uint64_t bytes) {
   TempDir dir;
   write_file(dir / "logpipe.yaml", config_of(dir, include, discovery));
   GrowingFile log({.path = dir / "app.log", .file = 1, .seed = 32, .rotate_bytes = 200'000});
@@ -71,7 +71,7 @@ Account renamed_under_load(const std::string& include, const std::string& discov
   CHECK(Json::parse(read_file(dir / "ledger.json"))["balanced"].number == 1);
   const Account account = account_of({log.lines()}, read_file(dir / "out.jsonl"));
   check_complete(include + " walked every " + discovery + ", " + std::to_string(log.rotations()) + " renames", account);
-  return account;
+  CHECK(account.reordered == 0);
 }
 
 /// A log of a few lines in each of 400 generations, with hardly a pause between the renames.
@@ -103,27 +103,25 @@ void renamed_without_pause(const std::string& include, std::uint32_t seed) {
   process.signal(SIGTERM);
   CHECK(process.wait(180s).status == 0);
   const Account account = account_of({lines}, read_file(dir / "out.jsonl"));
-  CAPTURE(account.text());
   CAPTURE(process.stderr_text());
-  CHECK(account.exact());
+  check_complete(include + ", 400 renames", account);
 }
 
 }  // namespace
 
-TEST_CASE("rotation: renamed under load a hundred times, every line arrives once") {
+TEST_CASE("rotation: renamed under load a hundred times, every line arrives once and in order") {
   renamed_under_load("app.log", "1s", 24'000'000);
 }
 
-TEST_CASE("rotation: renamed under load, every line arrives once whatever the patterns match") {
+TEST_CASE("rotation: renamed under load, every line arrives once and in order whatever the patterns match") {
   for (const char* include : {"app.log", "app.log*"}) {
     for (const char* discovery : {"1s", "10ms"}) renamed_under_load(include, discovery, 6'000'000);
   }
 }
 
-TEST_CASE("rotation: renamed faster than it is read, generations are read in their order") {
-  for (std::uint32_t round = 0; round < 20; ++round) {
-    renamed_without_pause("app.log*", round);
-    if (round < 5) renamed_without_pause("app.log", round);
+TEST_CASE("rotation: renamed without a pause, faster than it is read, every line arrives once") {
+  for (std::uint32_t round = 0; round < 5; ++round) {
+    for (const char* include : {"app.log", "app.log*"}) renamed_without_pause(include, round);
   }
 }
 
