@@ -134,7 +134,9 @@ void BlockWorker::deliver_to(std::size_t output, Processed& result) {
   std::vector<Delivery::Discard> discards;
   if (ahead || sink.when) {
     selected_.clear();
-    for (Event& event : batch_.events) {
+    // Once for all sinks: nothing changes an event any more.
+    if (sink.when && sink.when->only_level() && sink.when->uses_level()) detector_.detect_all(batch_);
+    for (const Event& event : batch_.events) {
       if (ahead && batch_.file_offset(event) < delivered_until(batch_.segment_of(event), index)) {
         count(discards, Reason::already_delivered, event.source_bytes);
       } else if (sink.when && !sink.when->holds(batch_, event, scratch_)) {

@@ -106,8 +106,9 @@ Result<TapRequest> parse_tap(const TapWords& words) {
     }
   }
   if (!words.where.empty()) {
-    // A bare word is a level, the least that is wanted.
-    const bool bare = std::all_of(words.where.begin(), words.where.end(),
+    // A bare word is a level, the least that is wanted, also with blanks around it.
+    const bool bare = level_from_name(words.where).has_value() ||
+                      std::all_of(words.where.begin(), words.where.end(),
                                   [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
     EventCondition::Problem problem;
     request.where = EventCondition::parse(bare ? "level >= " + words.where : words.where, &problem);

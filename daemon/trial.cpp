@@ -217,8 +217,7 @@ void TrialRun::leave(std::size_t pipeline, Batch& batch, const Event& event, Tri
     step.pipeline = settings.name;
     step.part = sink.name;
     step.mark = sink.mark;
-    Event looked_at = event;
-    if (sink.when && !sink.when->holds(batch, looked_at, scratch)) {
+    if (sink.when && !sink.when->holds(batch, event, scratch)) {
       step.outcome = Outcome::withheld;
       step.reason = reason_name(Reason::when);
       const std::string facts = sink.when->facts(batch, event);

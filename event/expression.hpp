@@ -62,10 +62,11 @@ class EventCondition {
   static std::optional<EventCondition> parse(std::string_view text, Problem* problem = nullptr);
 
   /// Whether it holds for the event. Where it asks for the level of an event whose level is not known yet, that is
-  /// detected and remembered in the event.
-  bool holds(const Batch& batch, Event& event, ExpressionScratch& scratch) const {
-    if (only_level_) return holds(event.level_known ? event.level : detect(batch, event));
-    return run(batch, event, scratch);
+  /// detected for this run only: what comes behind a condition finds the event as if nobody had asked.
+  bool holds(const Batch& batch, const Event& event, ExpressionScratch& scratch) const {
+    if (!only_level_) return run(batch, event, scratch);
+    if (levels_ == 0 || levels_ == kEveryLevel) return levels_ != 0;
+    return holds(event.level_known ? event.level : detect(batch, event));
   }
   /// It depends on nothing but the level (or on nothing at all), so holds(Level) tells.
   bool only_level() const noexcept { return only_level_; }
@@ -83,12 +84,13 @@ class EventCondition {
   friend bool operator==(const EventCondition& a, const EventCondition& b) { return a.spelling_ == b.spelling_; }
 
  private:
-  static Level detect(const Batch& batch, Event& event);
-  bool run(const Batch& batch, Event& event, ExpressionScratch& scratch) const;
+  static constexpr std::uint32_t kEveryLevel = 0xFFFFFFFF;
+  static Level detect(const Batch& batch, const Event& event);
+  bool run(const Batch& batch, const Event& event, ExpressionScratch& scratch) const;
 
   std::string spelling_;
   std::shared_ptr<const expr::Program> program_;
-  std::uint32_t levels_{0xFFFFFFFF};  // a bit for each level it holds for
+  std::uint32_t levels_{kEveryLevel};  // a bit for each level it holds for
   bool only_level_{true};
 };
 
@@ -104,7 +106,7 @@ class Expression {
 
   /// The value for one event; missing where a field it needs is. Its text is valid as long as the batch, this
   /// expression, and until the scratch memory is used again: json_of(value, batch.arena) makes it last.
-  Value evaluate(const Batch& batch, Event& event, ExpressionScratch& scratch) const;
+  Value evaluate(const Batch& batch, const Event& event, ExpressionScratch& scratch) const;
 
   const std::string& spelling() const noexcept { return spelling_; }
   const std::vector<FieldPath>& fields() const noexcept;

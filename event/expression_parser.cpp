@@ -243,7 +243,7 @@ class Parser {
       problem_.message = "expected a level after " + behind;
       return nullptr;
     }
-    if (token_.kind != TokenKind::name || token_.text == "level" || find_function(token_.text) != nullptr) return sum();
+    if (token_.kind != TokenKind::name || token_.text == "level" || next_is_parenthesis()) return sum();
     const std::optional<Level> level = level_named(token_.text, token_.offset, token_.length, problem_);
     if (!level) return nullptr;
     return constant(Value::of(*level), Type::level);

@@ -13,7 +13,7 @@ namespace expr {
 
 class Run {
  public:
-  Run(const Program& program, const Batch& batch, Event& event, ExpressionScratch& scratch)
+  Run(const Program& program, const Batch& batch, const Event& event, ExpressionScratch& scratch)
       : program_(program), batch_(batch), event_(event), scratch_(scratch) {
     if (scratch.fields_.size() < program.fields.size()) {
       scratch.fields_.resize(program.fields.size());
@@ -84,11 +84,9 @@ class Run {
   }
 
   Level level() {
-    if (!event_.level_known) {
-      event_.level = LevelDetector().detect(batch_, event_);
-      event_.level_known = true;
-    }
-    return event_.level;
+    if (event_.level_known) return event_.level;
+    if (!detected_) detected_ = LevelDetector().detect(batch_, event_);
+    return *detected_;
   }
 
   bool test(const Instruction& one) {
@@ -100,6 +98,7 @@ class Run {
       case Op::test_in:
         return plain(one, [&](const Value& value) { return among(value, program_.lists[one.c]); });
       case Op::test_text:
+        if (get(one.b).missing()) return false;
         return plain(one, [&](const Value& value) {
           const Value& part = get(one.b);
           return test_text(static_cast<TextTest>(one.detail), one.ignore_case, value, part, arena());
@@ -118,7 +117,7 @@ class Run {
     }
   }
 
-  /// Of a test and its negation, none holds where the value is missing.
+  /// Of a test and its negation, none holds where the value is missing, nor where what it is tested with is.
   template <class Test>
   bool plain(const Instruction& one, Test&& holds) {
     const Value& value = get(one.a);
@@ -158,9 +157,10 @@ class Run {
 
   const Program& program_;
   const Batch& batch_;
-  Event& event_;
+  const Event& event_;
   ExpressionScratch& scratch_;
-  Value event_value_[2];  // level, body
+  std::optional<Level> detected_;  // for this run: the event stays as it is
+  Value event_value_[2];           // level, body
 };
 
 }  // namespace expr
@@ -204,13 +204,11 @@ std::optional<EventCondition> EventCondition::parse(std::string_view text, Probl
   return made;
 }
 
-Level EventCondition::detect(const Batch& batch, Event& event) {
-  event.level = LevelDetector().detect(batch, event);
-  event.level_known = true;
-  return event.level;
+Level EventCondition::detect(const Batch& batch, const Event& event) {
+  return LevelDetector().detect(batch, event);
 }
 
-bool EventCondition::run(const Batch& batch, Event& event, ExpressionScratch& scratch) const {
+bool EventCondition::run(const Batch& batch, const Event& event, ExpressionScratch& scratch) const {
   return expr::is_true(expr::Run(*program_, batch, event, scratch)());
 }
 
@@ -227,11 +225,16 @@ std::string EventCondition::facts(const Batch& batch, const Event& event) const 
   Arena arena;
   const auto add = [&facts](std::string_view name, std::string_view value) {
     facts += (facts.empty() ? "" : ", ") + std::string(name) + " is ";
-    facts += value.size() > kValueMax ? std::string(value.substr(0, kValueMax)) + "\u2026" : std::string(value);
+    if (value.size() <= kValueMax) {
+      facts += value;
+      return;
+    }
+    std::size_t end = kValueMax;
+    while (end > 0 && (value[end] & 0xC0) == 0x80) --end;  // not within a character
+    facts += std::string(value.substr(0, end)) + "\u2026";
   };
   if (uses_level()) {
-    Event looked_at = event;
-    add("level", level_name(event.level_known ? event.level : detect(batch, looked_at)));
+    add("level", level_name(event.level_known ? event.level : detect(batch, event)));
   }
   for (const FieldPath& path : fields()) {
     const std::optional<FieldValue> found = find(batch, event, path);
@@ -248,7 +251,7 @@ std::optional<Expression> Expression::parse(std::string_view text, Problem* prob
   return made;
 }
 
-Value Expression::evaluate(const Batch& batch, Event& event, ExpressionScratch& scratch) const {
+Value Expression::evaluate(const Batch& batch, const Event& event, ExpressionScratch& scratch) const {
   return program_ ? expr::Run(*program_, batch, event, scratch)() : Value::none();
 }
 

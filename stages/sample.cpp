@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "delivery/fingerprint.hpp"
 
@@ -32,9 +33,13 @@ class SampleStage final : public Stage {
   void apply(Batch& batch, const Context&) const override {
     if (share_ >= 1) return;
     std::string scratch;
-    std::uint64_t next = key_ ? 0 : claim(candidates(batch));
+    // Asked once for each event: patterns are costly, and a second answer can differ where it is about the time.
+    thread_local std::vector<char> always;
+    const std::uint64_t others = find_others(batch, always);
+    std::uint64_t next = key_ ? 0 : claim(others);
+    std::size_t at = 0;
     batch.retain(component_, true, [&](Event& event) -> std::optional<Reason> {
-      if (always_ && always_->holds(batch, event, scratch_of_thread())) return std::nullopt;
+      if (always_ && always[at++] != 0) return std::nullopt;
       bool keep = false;
       if (!key_) {
         keep = nth_is_kept(next++);
@@ -48,17 +53,14 @@ class SampleStage final : public Stage {
   }
 
  private:
-  /// How many events of the batch are sampled at all.
-  std::uint64_t candidates(Batch& batch) const {
+  /// Notes for each event of the batch whether it is always kept; returns how many are not.
+  std::uint64_t find_others(const Batch& batch, std::vector<char>& always) const {
     if (!always_) return batch.events.size();
-    return static_cast<std::uint64_t>(std::count_if(batch.events.begin(), batch.events.end(), [&](Event& event) {
-      return !always_->holds(batch, event, scratch_of_thread());
-    }));
-  }
-  /// Each worker has its own, which is warm from its first batch on.
-  static ExpressionScratch& scratch_of_thread() {
+    // Each worker has its own, which is warm from its first batch on.
     thread_local ExpressionScratch scratch;
-    return scratch;
+    always.clear();
+    for (const Event& event : batch.events) always.push_back(always_->holds(batch, event, scratch) ? 1 : 0);
+    return static_cast<std::uint64_t>(std::count(always.begin(), always.end(), 0));
   }
   std::uint64_t claim(std::uint64_t n) const noexcept { return count_.fetch_add(n, std::memory_order_relaxed); }
   /// Spread evenly: multiples of the fraction, modulo 2^64, are below it as often as it says, the first one included.

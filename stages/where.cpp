@@ -13,15 +13,14 @@ class WhereStage final : public Stage {
   void apply(Batch& batch, const Context&) const override {
     // Each worker has its own, which is warm from its first batch on.
     thread_local ExpressionScratch scratch;
-    batch.retain(component_, true, [&](Event& event) {
+    batch.retain(component_, true, [&](const Event& event) {
       return condition_.holds(batch, event, scratch) ? std::nullopt : std::optional<Reason>(Reason::where);
     });
   }
 
   std::string why(const Batch& batch, const Event& event) const override {
     ExpressionScratch scratch;
-    Event looked_at = event;
-    if (condition_.holds(batch, looked_at, scratch)) return {};
+    if (condition_.holds(batch, event, scratch)) return {};
     const std::string facts = condition_.facts(batch, event);
     return condition_.spelling() + " does not hold" + (facts.empty() ? "" : ", " + facts);
   }
