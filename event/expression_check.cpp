@@ -169,10 +169,14 @@ bool check_arithmetic(Node& node, ExpressionProblem& problem) {
     return true;
   };
   const auto plain = [](Type type) { return type == Type::any || is_number(type); };
-  const bool sum = node.arithmetic == Arithmetic::add || node.arithmetic == Arithmetic::subtract;
   if (plain(a) && plain(b)) {
-    const bool size = a == Type::size || b == Type::size;
-    return of(Type::number, Type::number, size && sum ? Type::size : Type::number);
+    if (a != Type::size && b != Type::size) return of(Type::number, Type::number, Type::number);
+    if (node.arithmetic == Arithmetic::multiply) {
+      return of(a == Type::size ? a : Type::number, b == Type::size ? b : Type::number, Type::size);
+    }
+    // By a size, or by a field, which is read as one, it is a ratio.
+    const bool ratio = node.arithmetic == Arithmetic::divide && b != Type::number;
+    return of(Type::size, Type::size, ratio ? Type::number : Type::size);
   }
   const auto span = [](Type type) { return type == Type::any || type == Type::duration; };
   const auto time = [](Type type) { return type == Type::any || type == Type::time; };
@@ -228,6 +232,16 @@ bool accepts(Type wanted, const Node& argument) noexcept {
   return given == Type::text || is_number(given);
 }
 
+bool check_networks(const Node& node, ExpressionProblem& problem) {
+  if (node.function->name != "in_cidr") return true;
+  for (std::size_t i = 1; i < node.children.size(); ++i) {
+    const Node& argument = *node.children[i];
+    if (!is_text_constant(argument) || is_network(argument.constant.text)) continue;
+    return refuse(problem, argument, "not a network", "for example '10.0.0.0/8' or 'fd00::/8'");
+  }
+  return true;
+}
+
 bool check_call(Node& node, ExpressionProblem& problem) {
   const Function& function = *node.function;
   const std::size_t count = node.children.size();
@@ -246,7 +260,7 @@ bool check_call(Node& node, ExpressionProblem& problem) {
                   "it reads " + std::string(function.usage));
   }
   node.type = function.result;
-  return true;
+  return check_networks(node, problem);
 }
 
 /// The type that some values have in common.

@@ -50,12 +50,13 @@ std::optional<Value> value_of(const Node& node, Arena& texts) {
     case NodeKind::arithmetic:
       return calculate(node.arithmetic, read(child(0), node.as, texts), read(child(1), node.right_as, texts));
     case NodeKind::negate:
-      return negated(child(0));
+      return negated(read(child(0), node.as, texts));
     case NodeKind::compare:
       return Value::of(compare(node.comparison, node.as, child(0), child(1), texts));
     case NodeKind::in:
       return test(in_list(node, texts));
     case NodeKind::text_test:
+      if (child(1).missing()) return Value::of(false);
       return test(test_text(node.test, node.ignore_case, child(0), child(1), texts));
     case NodeKind::match: {
       const std::optional<std::string_view> text = text_of(child(0), texts);

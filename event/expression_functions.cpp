@@ -20,8 +20,15 @@ constexpr std::int64_t kDay = 86'400 * kSecond;
 
 // --- texts
 
+/// Room for a text that is computed; null where it would be larger than may be.
+char* room_for(std::size_t length, Arena& arena) {
+  if (length > kComputedTextMax || arena.used() > kComputedTextMax - length) return nullptr;
+  return arena.allocate(length);
+}
+
 Value with_each(std::string_view text, Arena& arena, char (*change)(char)) {
-  char* const place = arena.allocate(text.size());
+  char* const place = room_for(text.size(), arena);
+  if (place == nullptr) return Value::none();
   std::transform(text.begin(), text.end(), place, change);
   return Value::of(std::string_view(place, text.size()));
 }
@@ -67,54 +74,73 @@ Value call_substr(Arguments a, CallContext&) {
   const std::int64_t wanted = std::clamp<std::int64_t>(a[2].integer, 0, count);
   return Value::of(rest.substr(0, character_at(rest, static_cast<std::size_t>(wanted))));
 }
-Value call_split(Arguments a, CallContext&) {
-  std::string_view text = a[0].text;
-  const std::string_view separator = a[1].text;
-  if (a[2].kind != Kind::integer || separator.empty()) return Value::none();
-  std::int64_t index = a[2].integer;
-  if (index < 0) {
-    while (++index < 0) {
-      const std::size_t found = text.rfind(separator);
-      if (found == std::string_view::npos) return Value::none();
-      text = text.substr(0, found);
-    }
-    const std::size_t found = text.rfind(separator);
-    return Value::of(found == std::string_view::npos ? text : text.substr(found + separator.size()));
-  }
-  for (; index > 0; --index) {
-    const std::size_t found = text.find(separator);
-    if (found == std::string_view::npos) return Value::none();
+/// The n-th of the parts between separators; null data where there are not so many.
+std::string_view part_of(std::string_view text, std::string_view separator, std::int64_t n) noexcept {
+  for (; n > 0; --n) {
+    const std::size_t found = find_text(text, separator);
+    if (found == std::string_view::npos) return {};
     text.remove_prefix(found + separator.size());
   }
-  return Value::of(text.substr(0, text.find(separator)));
+  return text.substr(0, find_text(text, separator));
+}
+/// From the end: the text is read backwards, so that a search takes no longer than one from the front.
+Value part_from_end(std::string_view text, std::string_view separator, std::int64_t n, Arena& arena) {
+  const std::size_t bytes = text.size() + separator.size();
+  char* const begin = room_for(bytes, arena);
+  if (begin == nullptr) return Value::none();
+  char* const middle = std::reverse_copy(text.begin(), text.end(), begin);
+  std::reverse_copy(separator.begin(), separator.end(), middle);
+  const std::string_view part = part_of({begin, text.size()}, {middle, separator.size()}, n);
+  arena.shrink_last(bytes);
+  if (part.data() == nullptr) return Value::none();
+  const auto behind = static_cast<std::size_t>(part.data() - begin);
+  return Value::of(text.substr(text.size() - behind - part.size(), part.size()));
+}
+Value call_split(Arguments a, CallContext& context) {
+  const std::string_view text = a[0].text;
+  const std::string_view separator = a[1].text;
+  if (a[2].kind != Kind::integer || separator.empty()) return Value::none();
+  const std::int64_t index = a[2].integer;
+  if (text.empty()) return index == 0 || index == -1 ? a[0] : Value::none();
+  if (index < 0) return part_from_end(text, separator, -(index + 1), context.arena);
+  const std::string_view part = part_of(text, separator, index);
+  return part.data() == nullptr ? Value::none() : Value::of(part);
 }
 Value call_replace(Arguments a, CallContext& context) {
   const std::string_view text = a[0].text;
   const std::string_view from = a[1].text;
   const std::string_view to = a[2].text;
-  if (from.empty() || text.find(from) == std::string_view::npos) return a[0];
+  if (from.empty()) return a[0];
   std::size_t times = 0;
-  for (std::size_t at = text.find(from); at != std::string_view::npos; at = text.find(from, at + from.size())) ++times;
+  std::string_view rest = text;
+  for (std::size_t at = find_text(rest, from); at != std::string_view::npos; at = find_text(rest, from)) {
+    rest.remove_prefix(at + from.size());
+    ++times;
+  }
+  if (times == 0) return a[0];
+  if (to.size() > kComputedTextMax / times) return Value::none();
   const std::size_t length = text.size() - times * from.size() + times * to.size();
-  char* const begin = context.arena.allocate(length);
+  char* const begin = room_for(length, context.arena);
+  if (begin == nullptr) return Value::none();
   char* out = begin;
   const auto put = [&out](std::string_view piece) {
     if (!piece.empty()) std::memcpy(out, piece.data(), piece.size());
     out += piece.size();
   };
-  std::size_t at = 0;
-  for (std::size_t found = text.find(from); found != std::string_view::npos; found = text.find(from, at)) {
-    put(text.substr(at, found - at));
+  rest = text;
+  for (std::size_t at = find_text(rest, from); at != std::string_view::npos; at = find_text(rest, from)) {
+    put(rest.substr(0, at));
     put(to);
-    at = found + from.size();
+    rest.remove_prefix(at + from.size());
   }
-  put(text.substr(at));
+  put(rest);
   return Value::of(std::string_view(begin, length));
 }
 Value call_concat(Arguments a, CallContext& context) {
   std::size_t length = 0;
   for (const Value& part : a) length += part.text.size();
-  char* const begin = context.arena.allocate(length);
+  char* const begin = room_for(length, context.arena);
+  if (begin == nullptr) return Value::none();
   char* out = begin;
   for (const Value& part : a) {
     if (!part.text.empty()) std::memcpy(out, part.text.data(), part.text.size());
@@ -225,20 +251,24 @@ Value call_minute(Arguments a, CallContext&) {
 }
 /// 1 Monday to 7 Sunday, as in ISO 8601. The first of January 1970 was a Thursday.
 Value call_weekday(Arguments a, CallContext&) {
-  const std::int64_t days = (a[0].integer - within_day(a[0].integer)) / kDay;
+  const std::int64_t days = a[0].integer / kDay - (a[0].integer % kDay < 0 ? 1 : 0);
   return Value::of(((days + 3) % 7 + 7) % 7 + 1);
 }
 
 // --- addresses
 
+constexpr std::size_t kMappedBits = 96;  // in front of an IPv4 address that is written as an IPv6 one
+
 struct Address {
   unsigned char bytes[16];
   std::size_t bits;
+  bool mapped;  ///< an IPv4 address that was written as an IPv6 one
 };
 
 bool parse_address(std::string_view text, Address& address) noexcept {
   char copy[INET6_ADDRSTRLEN + 1];
-  if (text.empty() || text.size() >= sizeof(copy)) return false;
+  if (text.empty() || text.size() >= sizeof(copy) || text.find('\0') != std::string_view::npos) return false;
+  address.mapped = false;
   std::memcpy(copy, text.data(), text.size());
   copy[text.size()] = '\0';
   if (::inet_pton(AF_INET, copy, address.bytes) == 1) {
@@ -252,6 +282,7 @@ bool parse_address(std::string_view text, Address& address) noexcept {
   if (std::memcmp(address.bytes, kMapped, sizeof(kMapped)) == 0) {
     std::memmove(address.bytes, address.bytes + sizeof(kMapped), 4);
     address.bits = 32;
+    address.mapped = true;
   }
   return true;
 }
@@ -263,7 +294,12 @@ bool parse_network(std::string_view text, Address& address, std::size_t& prefix)
   if (slash == std::string_view::npos) return true;
   const char* const end = text.data() + text.size();
   const auto read = std::from_chars(text.data() + slash + 1, end, prefix);
-  return read.ec == std::errc() && read.ptr == end && prefix <= address.bits;
+  if (read.ec != std::errc() || read.ptr != end) return false;
+  if (address.mapped) {
+    if (prefix < kMappedBits) return false;
+    prefix -= kMappedBits;
+  }
+  return prefix <= address.bits;
 }
 
 bool same_prefix(const Address& a, const Address& b, std::size_t prefix) noexcept {
@@ -309,7 +345,7 @@ constexpr Function kFunctions[] = {
     {"min", "min(number, …)", 1, kManyArguments, {number, number}, number, true, &call_min},
     {"minute", "minute(time)", 1, 1, {time}, number, true, &call_minute},
     {"now", "now()", 0, 0, {}, time, false, &call_now},
-    {"replace", "replace(text, from, to)", 3, 3, {text}, text, true, &call_replace},
+    {"replace", "replace(text, from, to)", 3, 3, {text, text, text}, text, true, &call_replace},
     {"round", "round(number, digits?)", 1, 2, {number, number}, number, true, &call_round},
     {"seconds", "seconds(duration)", 1, 1, {duration}, number, true, &call_seconds},
     {"size", "size(value)", 1, 1, {size}, size, true, &call_same},
@@ -327,6 +363,12 @@ constexpr Function kFunctions[] = {
 
 std::span<const Function> functions() noexcept {
   return kFunctions;
+}
+
+bool is_network(std::string_view text) noexcept {
+  Address address{};
+  std::size_t prefix = 0;
+  return parse_network(text, address, prefix);
 }
 
 const Function* find_function(std::string_view name) noexcept {

@@ -36,9 +36,13 @@ struct Function {
 };
 
 inline constexpr std::size_t kManyArguments = 64;
+/// Bytes of the texts that the functions of one run make together, so of each; what would be more is missing.
+inline constexpr std::size_t kComputedTextMax = std::size_t{16} << 20;
 
 /// Sorted by name.
 std::span<const Function> functions() noexcept;
 const Function* find_function(std::string_view name) noexcept;
+/// An address, or one with the length of a prefix, as in_cidr() reads it.
+bool is_network(std::string_view text) noexcept;
 
 }  // namespace logpipe::expr

@@ -228,19 +228,20 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) noexcept {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) { return lower(x) == lower(y); });
 }
 
-bool contains_text(std::string_view text, std::string_view part, bool ignore_case) noexcept {
+bool contains_text(std::string_view text, std::string_view part, bool ignore_case, Arena& arena) {
   if (part.size() > text.size()) return false;
   if (part.empty()) return true;
-  if (!ignore_case) return ::memmem(text.data(), text.size(), part.data(), part.size()) != nullptr;
-  const char first = lower(part.front());
-  const std::size_t last = text.size() - part.size();
-  for (std::size_t at = 0; at <= last; ++at) {
-    if (lower(text[at]) == first && equal_ignoring_case(text.substr(at, part.size()), part)) return true;
-  }
-  return false;
+  if (!ignore_case) return find_text(text, part) != std::string_view::npos;
+  const std::size_t bytes = text.size() + part.size();
+  char* const begin = arena.allocate(bytes);
+  char* const middle = std::transform(text.begin(), text.end(), begin, lower);
+  std::transform(part.begin(), part.end(), middle, lower);
+  const bool found = find_text({begin, text.size()}, {middle, part.size()}) != std::string_view::npos;
+  arena.shrink_last(bytes);
+  return found;
 }
 
-bool test_texts(TextTest test, bool ignore_case, std::string_view text, std::string_view part) noexcept {
+bool test_texts(TextTest test, bool ignore_case, std::string_view text, std::string_view part, Arena& arena) {
   const auto equal = [ignore_case](std::string_view a, std::string_view b) {
     return ignore_case ? equal_ignoring_case(a, b) : a == b;
   };
@@ -248,7 +249,7 @@ bool test_texts(TextTest test, bool ignore_case, std::string_view text, std::str
     case TextTest::equals:
       return equal(text, part);
     case TextTest::contains:
-      return contains_text(text, part, ignore_case);
+      return contains_text(text, part, ignore_case, arena);
     case TextTest::starts_with:
       return text.size() >= part.size() && equal(text.substr(0, part.size()), part);
     case TextTest::ends_with:
@@ -356,18 +357,28 @@ bool test_text(TextTest test, bool ignore_case, const Value& a, const Value& b, 
     return array_has(a.text, *part, ignore_case, arena);
   }
   const std::optional<std::string_view> text = text_of(a, arena);
-  return text && test_texts(test, ignore_case, *text, *part);
+  return text && test_texts(test, ignore_case, *text, *part, arena);
+}
+
+std::size_t find_text(std::string_view text, std::string_view part) noexcept {
+  if (part.size() > text.size()) return std::string_view::npos;
+  const void* const found = ::memmem(text.data(), text.size(), part.data(), part.size());
+  if (found == nullptr) return std::string_view::npos;
+  return static_cast<std::size_t>(static_cast<const char*>(found) - text.data());
 }
 
 /// Greedy with one place to come back to, the last star: what an earlier star could still do a later one can too.
 bool matches_glob(std::string_view text, std::string_view glob, bool ignore_case) noexcept {
   constexpr std::size_t kNone = static_cast<std::size_t>(-1);
+  constexpr std::size_t kStepsMax = 10'000'000;
   const auto same = [ignore_case](char a, char b) { return ignore_case ? lower(a) == lower(b) : a == b; };
+  const auto special = [](char c) { return c == '*' || c == '?' || c == '\\'; };
   std::size_t t = 0;
   std::size_t g = 0;
   std::size_t star = kNone;  // behind the last star
   std::size_t held = 0;      // where its rest was tried last
-  while (t < text.size()) {
+  for (std::size_t steps = 0; t < text.size(); ++steps) {
+    if (steps == kStepsMax) return false;
     if (g < glob.size() && glob[g] == '*') {
       star = ++g;
       held = t;
@@ -379,7 +390,7 @@ bool matches_glob(std::string_view text, std::string_view glob, bool ignore_case
       ++g;
       continue;
     }
-    const bool escaped = g + 1 < glob.size() && glob[g] == '\\';
+    const bool escaped = g + 1 < glob.size() && glob[g] == '\\' && special(glob[g + 1]);
     if (g < glob.size() && same(text[t], glob[g + (escaped ? 1 : 0)])) {
       ++t;
       g += escaped ? 2 : 1;

@@ -26,7 +26,10 @@ bool is_true(const Value& value) noexcept;
 
 /// A plain test of two texts. `contains` of an array: one of its elements is that text.
 bool test_text(TextTest test, bool ignore_case, const Value& a, const Value& b, Arena& arena);
-/// `*` any bytes, `?` one character, `\` makes the next character an ordinary one.
+/// Where the part, which is not empty, begins; npos when it is not there. In linear time, unlike string_view::find.
+std::size_t find_text(std::string_view text, std::string_view part) noexcept;
+/// `*` any bytes, `?` one character; `\` before one of these or before itself makes it an ordinary one. A text that
+/// takes more than 10 million steps does not match.
 bool matches_glob(std::string_view text, std::string_view glob, bool ignore_case) noexcept;
 
 inline char lower(char c) noexcept {

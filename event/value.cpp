@@ -45,7 +45,7 @@ double take_quantity(std::string_view& text, const Unit (&units)[N], bool blank)
   const std::size_t digits = decimal_length(text);
   if (digits == 0) return -1;
   double amount = 0;
-  std::from_chars(text.data(), text.data() + digits, amount);
+  if (std::from_chars(text.data(), text.data() + digits, amount).ec != std::errc()) return -1;
   text.remove_prefix(digits);
   if (blank && !text.empty() && text.front() == ' ') text.remove_prefix(1);
   std::size_t letters = 0;

@@ -97,10 +97,12 @@ std::optional<std::int64_t> time_from_text(std::string_view text) noexcept {
 }
 
 std::string_view time_text(std::int64_t nanoseconds, Arena& arena) {
-  const std::chrono::sys_time<std::chrono::nanoseconds> time{std::chrono::nanoseconds(nanoseconds)};
-  const auto day = std::chrono::floor<std::chrono::days>(time);
-  const std::chrono::year_month_day date(day);
-  const std::chrono::hh_mm_ss clock(time - day);
+  // Not by floor(): the beginning of the first day does not fit 64 bits.
+  constexpr std::int64_t kDay = 86'400 * kSecond;
+  const std::int64_t within = ((nanoseconds % kDay) + kDay) % kDay;
+  const std::chrono::days days{nanoseconds / kDay - (nanoseconds % kDay < 0 ? 1 : 0)};
+  const std::chrono::year_month_day date{std::chrono::sys_days(days)};
+  const std::chrono::hh_mm_ss clock{std::chrono::nanoseconds(within)};
   char* const begin = arena.allocate(kTextBytes);
   char* at = begin;
   put(at, static_cast<int>(date.year()), 4);

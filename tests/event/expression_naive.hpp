@@ -48,7 +48,8 @@ class Naive {
         return listed(node);
       case text_test: {
         const Plain left = value(*node.children[0]);
-        return left.kind != Plain::Kind::missing && tested(node, left) != node.negated;
+        if (left.kind == Plain::Kind::missing || value(*node.children[1]).kind == Plain::Kind::missing) return false;
+        return tested(node, left) != node.negated;
       }
       case match: {
         const Plain left = value(*node.children[0]);
