@@ -47,15 +47,17 @@ const std::vector<std::pair<std::string, std::string>> kThirdParty{
     {"zlib.h", "delivery"},
     {"zstd.h", "delivery"},
     {"systemd/", "daemon"},
+    {"lua.hpp", "stages"},
+    {"maxminddb.h", "stages"},
     {"doctest/", "tests"},
     {"benchmark/", "bench"},
 };
 
 /// POSIX and Linux headers without a directory; those of sys/, netinet/ and the like are told by it.
-const std::set<std::string> kSystemHeaders{"aio.h",     "dirent.h",  "dlfcn.h",  "fcntl.h",    "fnmatch.h", "glob.h",
-                                           "grp.h",     "ifaddrs.h", "limits.h", "malloc.h",   "netdb.h",   "poll.h",
-                                           "pthread.h", "pty.h",     "pwd.h",    "sched.h",    "signal.h",  "stdlib.h",
-                                           "syslog.h",  "termios.h", "time.h",   "ucontext.h", "unistd.h"};
+const std::set<std::string> kSystemHeaders{
+    "aio.h",     "dirent.h", "dlfcn.h",  "emmintrin.h", "fcntl.h",   "fnmatch.h", "glob.h",     "grp.h",
+    "ifaddrs.h", "limits.h", "malloc.h", "netdb.h",     "poll.h",    "pthread.h", "pty.h",      "pwd.h",
+    "sched.h",   "signal.h", "stdlib.h", "syslog.h",    "termios.h", "time.h",    "ucontext.h", "unistd.h"};
 const std::set<std::string> kSystemDirectories{"sys", "netinet", "arpa", "net", "linux", "bits"};
 
 struct Include {
