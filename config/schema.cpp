@@ -130,7 +130,13 @@ bool decode_object(Decoder& decoder, const SchemaBase& schema, void* out) {
   const Node& node = decoder.node();
   if (const Option* shorthand = schema.shorthand()) {
     const bool list = node.is_sequence() && shorthand->type.kind == TypeInfo::Kind::list;
-    if (node.is_scalar() || list) return decode_option(*shorthand, decoder, out) && schema.verify(out, decoder);
+    // A map of free names is told from one of options by its keys.
+    const bool map = shorthand->type.kind == TypeInfo::Kind::map && node.is_map() && !node.entries.empty() &&
+                     std::none_of(node.entries.begin(), node.entries.end(),
+                                  [&](const Node::Entry& entry) { return schema.find(entry.key) != nullptr; });
+    if (node.is_scalar() || list || map) {
+      return decode_option(*shorthand, decoder, out) && schema.verify(out, decoder);
+    }
   }
   Object object(decoder);
   object.take(schema, out);

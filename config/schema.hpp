@@ -155,7 +155,8 @@ class Schema : public SchemaBase {
     return *this;
   }
 
-  /// A bare value in place of the map is shorthand for this option: a scalar, or a list where the option is one.
+  /// A bare value in place of the map is shorthand for this option: a scalar, a list where the option is one, or, where
+  /// it is a map of free names, a map none of whose keys is an option.
   template <class V, class B>
   requires std::derived_from<S, B> Schema& scalar(V B::*member) {
     const Option& option = option_of(&(defaults_typed().*member));

@@ -307,8 +307,8 @@ void add_run_options(CLI::App& app, Arguments& arguments) {
       })
       ->allow_extra_args(false)
       ->group(filter);
-  app.add_option("--output", arguments.filter.output, "auto, raw, json, logfmt, pretty")
-      ->check(CLI::IsMember({"auto", "raw", "json", "logfmt", "pretty"}))
+  app.add_option("--output", arguments.filter.output, "auto, raw, json, logfmt, pretty, otel, ecs")
+      ->check(CLI::IsMember({"auto", "raw", "json", "logfmt", "pretty", "otel", "ecs"}))
       ->group(filter);
 }
 

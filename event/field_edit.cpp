@@ -260,12 +260,14 @@ void FieldSelection::add(const FieldPath& path) {
   }
 }
 
-void keep_only(Batch& batch, Event& event, const FieldSelection& selection) {
+bool keep_only(Batch& batch, Event& event, const FieldSelection& selection) {
   const FieldTarget none;
+  bool changed = false;
   overlay::edit_members(batch, event, [&](const KeyRef& key, const FieldValue& value) -> Change {
     for (const FieldSelection::Node& node : selection.nodes()) {
       if (!key.is(node.step.key, node.step.probe)) continue;
       if (node.whole) return {};
+      changed = true;
       if (!is_container(value)) break;
       char* const place = batch.arena.allocate(value.text.size());
       Rewriter rewriter(place, none);
@@ -274,8 +276,10 @@ void keep_only(Batch& batch, Event& event, const FieldSelection& selection) {
       if (!kept) break;
       return {Change::Kind::value, {place, rewriter.size()}};
     }
+    changed = true;
     return {Change::Kind::drop, {}};
   });
+  return changed;
 }
 
 std::string_view json_text(const FieldValue& value, Arena& arena) {

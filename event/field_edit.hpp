@@ -66,8 +66,9 @@ class FieldSelection {
   std::vector<Node> nodes_;
 };
 
-/// Removes all fields but the selected ones; objects and arrays of which nothing is left go too.
-void keep_only(Batch& batch, Event& event, const FieldSelection& selection);
+/// Removes all fields but the selected ones; objects and arrays of which nothing is left go too. Whether anything had
+/// to be changed.
+bool keep_only(Batch& batch, Event& event, const FieldSelection& selection);
 
 /// The value as JSON text, as long as the batch's work lasts: strings get their quotes, the rest is as written.
 std::string_view json_text(const FieldValue& value, Arena& arena);

@@ -6,9 +6,12 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <optional>
+#include <string_view>
 
 #include "event/json.hpp"
 #include "event/logfmt.hpp"
+#include "sinks/preset.hpp"
 #include "sinks/pretty.hpp"
 
 namespace logpipe {
@@ -54,9 +57,10 @@ void whole_block(const Block& block, Encoded& out) {
 
 /// An object that was written over several lines, on one: outside of strings a line feed is a blank, and inside there
 /// is none.
-void joined_json_line(const Batch& batch, const Event& event, Encoded& out) {
+template <class Write>
+void joined_line(const Batch& batch, Write&& write, Encoded& out) {
   Encoded lines;
-  write_json(batch, event, lines);
+  write(lines);
   char* line = out.grow(lines.size());
   char* end = line;
   iovec pieces[64];
@@ -75,11 +79,51 @@ void joined_json_line(const Batch& batch, const Event& event, Encoded& out) {
 
 void json_line(const Batch& batch, const Event& event, InvalidUtf8 invalid, Encoded& out) {
   if (event.several_lines && event.form == Form::json) {
-    joined_json_line(batch, event, out);
+    joined_line(
+        batch, [&](Encoded& lines) { write_json(batch, event, lines); }, out);
   } else {
     write_json(batch, event, out, invalid);
   }
   out.append('\n');
+}
+
+void preset_line(const Batch& batch, const Event& event, Encoding encoding, Arena& scratch, Encoded& out) {
+  const auto write = [&](Encoded& to) {
+    if (encoding == Encoding::otel) {
+      write_otel(batch, event, scratch, to);
+    } else {
+      write_ecs(batch, event, scratch, to);
+    }
+  };
+  if (event.several_lines && event.form == Form::json) {
+    joined_line(batch, write, out);
+  } else {
+    write(out);
+  }
+  out.append('\n');
+}
+
+/// The message that took the place of a line of text, where nothing else was changed; otherwise nothing.
+std::optional<std::string_view> redacted_line(const Batch& batch, const Event& event, Arena& arena) {
+  if (event.form != Form::text || event.edits == kNoEdit) return std::nullopt;
+  const Edit& edit = batch.edits[event.edits];
+  if (edit.kind != Edit::Kind::replace || edit.next != kNoEdit || !edit.text.starts_with('"')) return std::nullopt;
+  return json_unescape(edit.text.substr(1, edit.text.size() - 2), arena);
+}
+
+/// What must not leave as it came: a line stays one, the rest becomes JSON.
+void write_redacted(const Batch& batch, const Event& event, InvalidUtf8 invalid, Encoded& out) {
+  Arena arena;
+  if (const auto line = redacted_line(batch, event, arena)) {
+    out.append(*line);
+    out.append('\n');
+  } else {
+    json_line(batch, event, invalid, out);
+  }
+}
+
+bool any_redacted(std::span<const Event> events) noexcept {
+  return std::any_of(events.begin(), events.end(), [](const Event& event) { return event.redacted; });
 }
 
 }  // namespace
@@ -92,13 +136,16 @@ void encode_events(const Batch& batch, std::span<const Event> events, Encoding e
     case Encoding::raw: {
       const bool as_it_came = encoding == Encoding::raw || batch.edits.empty();
       // Stages only ever take events away, so equal counts mean that all are here.
-      if (as_it_came && events.size() == batch.received_events) {
+      if (as_it_came && events.size() == batch.received_events && (batch.edits.empty() || !any_redacted(events))) {
         whole_block(batch.block(), out);
         return;
       }
       Runs runs(batch.block(), out);
       for (const Event& event : events) {
-        if (as_it_came || event.edits == kNoEdit) {
+        if (event.redacted) {
+          runs.flush();
+          write_redacted(batch, event, invalid, out);
+        } else if (as_it_came || event.edits == kNoEdit) {
           runs.add(event);
         } else {
           runs.flush();
@@ -111,6 +158,8 @@ void encode_events(const Batch& batch, std::span<const Event> events, Encoding e
     case Encoding::json:
       for (const Event& event : events) json_line(batch, event, invalid, out);
       return;
+    case Encoding::otel:
+    case Encoding::ecs:
     case Encoding::logfmt:
     case Encoding::pretty: {
       // Scratch of this thread, for text that has to be unescaped; emptied every so often so that it stays in the
@@ -121,6 +170,8 @@ void encode_events(const Batch& batch, std::span<const Event> events, Encoding e
         if (encoding == Encoding::logfmt) {
           write_logfmt(batch, event, scratch, out);
           out.append('\n');
+        } else if (encoding != Encoding::pretty) {
+          preset_line(batch, event, encoding, scratch, out);
         } else {
           write_pretty(batch, event, colors, scratch, out);
         }

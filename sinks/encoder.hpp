@@ -17,6 +17,8 @@ enum class Encoding : std::uint8_t {
   json,       ///< one object a line
   logfmt,     ///< key=value pairs
   pretty,     ///< for people on a terminal
+  otel,       ///< one object a line, with the names of OpenTelemetry (preset.hpp)
+  ecs,        ///< the same with those of the Elastic Common Schema
 };
 
 template <>
@@ -26,7 +28,9 @@ struct config::EnumNames<Encoding> {
       {"raw", Encoding::raw, "as it came; changes by stages do not show"},
       {"json", Encoding::json, "one JSON object a line"},
       {"logfmt", Encoding::logfmt, "key=value pairs"},
-      {"pretty", Encoding::pretty, "for people: time, level, message, then the other fields"}};
+      {"pretty", Encoding::pretty, "for people: time, level, message, then the other fields"},
+      {"otel", Encoding::otel, "JSON with the names of the OpenTelemetry log data model"},
+      {"ecs", Encoding::ecs, "JSON with the names of the Elastic Common Schema"}};
 };
 
 template <>

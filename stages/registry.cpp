@@ -3,12 +3,22 @@
 #include <algorithm>
 #include <utility>
 
+#include "stages/add_level.hpp"
+#include "stages/convert.hpp"
 #include "stages/dedupe.hpp"
 #include "stages/enrich.hpp"
+#include "stages/keep.hpp"
 #include "stages/level.hpp"
 #include "stages/lua.hpp"
+#include "stages/move.hpp"
 #include "stages/parse.hpp"
+#include "stages/redact.hpp"
+#include "stages/remove.hpp"
+#include "stages/rename.hpp"
+#include "stages/replace.hpp"
+#include "stages/route.hpp"
 #include "stages/sample.hpp"
+#include "stages/set.hpp"
 #include "stages/throttle.hpp"
 #include "stages/where.hpp"
 
@@ -95,18 +105,38 @@ std::unique_ptr<StagePlan> decode_options(config::Decoder& decoder) {
 }
 
 constexpr StageEntry kStages[] = {
+    {"add_level", &decode_options<AddLevelOptions, &make_add_level_stage>,
+     &config::detail::schema_base<AddLevelOptions>, "docs/components/stages/add_level.md"},
+    {"convert", &decode_options<ConvertOptions, &make_convert_stage>, &config::detail::schema_base<ConvertOptions>,
+     "docs/components/stages/convert.md"},
     {"dedupe", &decode_options<DedupeOptions, &make_dedupe_stage>, &config::detail::schema_base<DedupeOptions>,
      "docs/components/stages/dedupe.md"},
     {"enrich", &decode_enrich, &config::detail::schema_base<EnrichOptions>, "docs/components/stages/enrich.md"},
+    {"keep", &decode_options<KeepOptions, &make_keep_stage>, &config::detail::schema_base<KeepOptions>,
+     "docs/components/stages/keep.md"},
     {"level", &decode_options<LevelOptions, &make_level_stage>, &config::detail::schema_base<LevelOptions>,
      "docs/components/stages/level.md"},
 #ifdef LOGPIPE_LUA
     {"lua", &decode_lua, &config::detail::schema_base<LuaOptions>, "docs/components/stages/lua.md"},
 #endif
+    {"move", &decode_options<MoveOptions, &make_move_stage>, &config::detail::schema_base<MoveOptions>,
+     "docs/components/stages/move.md"},
     {"parse", &decode_options<ParseOptions, &make_parse_stage>, &config::detail::schema_base<ParseOptions>,
      "docs/components/stages/parse.md"},
+    {"redact", &decode_options<RedactOptions, &make_redact_stage>, &config::detail::schema_base<RedactOptions>,
+     "docs/components/stages/redact.md"},
+    {"remove", &decode_options<RemoveOptions, &make_remove_stage>, &config::detail::schema_base<RemoveOptions>,
+     "docs/components/stages/remove.md"},
+    {"rename", &decode_options<RenameOptions, &make_rename_stage>, &config::detail::schema_base<RenameOptions>,
+     "docs/components/stages/rename.md"},
+    {"replace", &decode_options<ReplaceOptions, &make_replace_stage>, &config::detail::schema_base<ReplaceOptions>,
+     "docs/components/stages/replace.md"},
+    {"route", &decode_options<RouteOptions, &make_route_stage>, &config::detail::schema_base<RouteOptions>,
+     "docs/components/stages/route.md"},
     {"sample", &decode_options<SampleOptions, &make_sample_stage>, &config::detail::schema_base<SampleOptions>,
      "docs/components/stages/sample.md"},
+    {"set", &decode_options<SetOptions, &make_set_stage>, &config::detail::schema_base<SetOptions>,
+     "docs/components/stages/set.md"},
     {"throttle", &decode_options<ThrottleOptions, &make_throttle_stage>, &config::detail::schema_base<ThrottleOptions>,
      "docs/components/stages/throttle.md"},
     {"where", &decode_options<WhereOptions, &make_where_stage>, &config::detail::schema_base<WhereOptions>,

@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -276,4 +277,50 @@ TEST_CASE("encoder: a long line of nothing but bad bytes is escaped within bound
   Opened opened(bad + "\n");
   encode_events(opened.batch, opened.batch.events, Encoding::json, opened.encoded, Colors::off, InvalidUtf8::hex);
   CHECK(opened.encoded.size() == std::string("{\"message\":\"\"}\n").size() + bad.size() * 5);
+}
+
+TEST_CASE("encoder: what was redacted never leaves as it came") {
+  Opened opened("a secret line\nanother line\n{\"a\":\"secret\"}\nb=secret c=\"x\"\nsecret with more\n");
+  parse_json(opened.batch, false, false);
+  parse_logfmt(opened.batch, false);
+  opened.set_on(0, "message", "\"a [x] \\\"line\\\"\"");
+  opened.set_on(2, "a", "\"[x]\"");
+  opened.set_on(3, "b", "\"[x]\"");
+  opened.set_on(4, "message", "\"[x] with more\"");
+  opened.set_on(4, "host", "\"web1\"");
+  for (const std::size_t i : {0, 2, 3, 4}) opened.batch.events[i].redacted = true;
+  const std::string expected =
+      "a [x] \"line\"\nanother line\n{\"a\":\"[x]\"}\n{\"b\":\"[x]\",\"c\":\"x\"}\n"
+      "{\"message\":\"[x] with more\",\"host\":\"web1\"}\n";
+  CHECK(opened.encode(Encoding::raw) == expected);
+  CHECK(opened.encode(Encoding::automatic) == expected);
+}
+
+TEST_CASE("encoder: otel has the names of the OpenTelemetry log data model") {
+  Opened opened(
+      "{\"time\":\"2026-01-02T03:04:05.5Z\",\"lvl\":\"WRN\",\"msg\":\"a "
+      "\\\"b\\\"\",\"trace_id\":\"t1\",\"span_id\":\"s1\","
+      "\"service.name\":\"shop\",\"n\":1.50,\"o\":{\"x\":[1, 2]}}\nplain\n{\"ts\":\"never\",\"level\":7.5}\n");
+  parse_json(opened.batch, false, false);
+  const auto read =
+      std::chrono::duration_cast<std::chrono::nanoseconds>(opened.batch.block().read_at.time_since_epoch());
+  const std::string observed = "\"ObservedTimestamp\":\"" + std::to_string(read.count()) + "\"";
+  CHECK(opened.encode(Encoding::otel) ==
+        "{\"Timestamp\":\"1767323045500000000\"," + observed +
+            ",\"TraceId\":\"t1\",\"SpanId\":\"s1\",\"SeverityText\":\"warn\",\"SeverityNumber\":13,"
+            "\"Body\":\"a \\\"b\\\"\",\"Resource\":{\"service.name\":\"shop\"},"
+            "\"Attributes\":{\"n\":1.50,\"o\":{\"x\":[1, 2]}}}\n{" +
+            observed + ",\"Body\":\"plain\",\"Attributes\":{}}\n{" + observed +
+            ",\"Attributes\":{\"ts\":\"never\",\"level\":7.5}}\n");
+}
+
+TEST_CASE("encoder: ecs has the names of the Elastic Common Schema, none of them twice") {
+  Opened opened(
+      "{\"ts\":1767323045,\"level\":\"error\",\"msg\":\"down\",\"message\":\"up\",\"ecs.version\":\"1\",\"host.name\":"
+      "\"h\"}\n");
+  parse_json(opened.batch, false, false);
+  CHECK(
+      opened.encode(Encoding::ecs) ==
+      "{\"@timestamp\":\"2026-01-02T03:04:05Z\",\"log.level\":\"error\",\"message\":\"up\",\"ecs.version\":\"8.11.0\","
+      "\"msg\":\"down\",\"host.name\":\"h\"}\n");
 }

@@ -6,7 +6,11 @@
 #include <string>
 
 #include "stages/dedupe.hpp"
+#include "stages/redact.hpp"
+#include "stages/remove.hpp"
+#include "stages/rename.hpp"
 #include "stages/sample.hpp"
+#include "stages/set.hpp"
 #include "stages/throttle.hpp"
 #include "tests/stages/one_stage.hpp"
 
@@ -80,5 +84,37 @@ TEST_CASE("limits: warm stages allocate nothing, whether keys are known or push 
   work();
   CHECK(g_allocations - before == 0);
   CHECK(kept > 0);
+  batch.close();
+}
+
+TEST_CASE("fields: warm stages that change fields allocate nothing") {
+  const StageServices services{"fields", 0, nullptr, nullptr};
+  const auto setting = make_set_stage(
+      test::options_of<SetOptions>("{a: 1, b: '{service}-{id}', .deep.er: [1, 2], c: {copy: id}, d: {expr: 'id / 2'}}"),
+      services);
+  const auto renaming = make_rename_stage(test::options_of<RenameOptions>("{service: name, id: .ids.own}"), services);
+  const auto removing = make_remove_stage(test::options_of<RemoveOptions>("[a, .deep.er, mail]"), services);
+  const auto redacting = make_redact_stage(test::options_of<RedactOptions>("{patterns: {s: 's\\d+'}}"), services);
+  const auto plain_redacting = make_redact_stage(test::options_of<RedactOptions>("{}"), services);
+  BlockPool pool(16 << 20);
+  std::string text;
+  for (int i = 0; i < 1000; ++i) {
+    text += "{\"service\":\"s" + std::to_string(i % 10) + "\",\"id\":" + std::to_string(100'000 + i) +
+            ",\"mail\":\"someone.of.a.long.name@mail.example.com\",\"deep\":{\"ip\":\"10.0.0.1\"}}\n";
+  }
+  const BlockRef block = freeze(test::block_of(pool, text));
+  Batch batch;
+  const auto work = [&] {
+    batch.open(block);
+    (void)parse_json(batch, false);
+    for (const Stage* stage : {plain_redacting.get(), redacting.get(), setting.get(), renaming.get(), removing.get()}) {
+      stage->apply(batch, {});
+    }
+  };
+  for (int i = 0; i < 3; ++i) work();
+  const std::uint64_t before = g_allocations;
+  work();
+  CHECK(g_allocations - before == 0);
+  CHECK(batch.edits.size() > 4000);
   batch.close();
 }

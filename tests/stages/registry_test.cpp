@@ -75,9 +75,14 @@ TEST_CASE("registry: the example of every page does what the page says") {
 }
 
 TEST_CASE("registry: every stage takes an empty batch and one of a single empty line") {
-  for (const char* yaml : {"stages: [{parse: json}]", "stages: [{parse: logfmt}]", "stages: [{parse: auto}]",
-                           "stages: [{level: warn}]", "stages: [{enrich: {set: {a: 1}}}]", "stages: [dedupe]",
-                           "stages: [{sample: 0.5}]", "stages: [{throttle: 1000/s}]"}) {
+  for (const char* yaml :
+       {"stages: [{parse: json}]", "stages: [{parse: logfmt}]", "stages: [{parse: auto}]", "stages: [{level: warn}]",
+        "stages: [{enrich: {set: {a: 1}}}]", "stages: [dedupe]", "stages: [{set: {a: 1}}]",
+        "stages: [{remove: message}]", "stages: [{keep: [a]}]", "stages: [{rename: {message: m}}]",
+        "stages: [{move: {fields: message, to: m}}]", "stages: [{convert: {message: int}}]", "stages: [add_level]",
+        "stages: [redact]", "stages: [{replace: {text: a, with: b}}]",
+        "stages: [{route: [{when: 'level >= error', to: a}]}]", "stages: [{sample: 0.5}]",
+        "stages: [{throttle: 1000/s}]"}) {
     CAPTURE(yaml);
     test::Pipeline pipeline(yaml);
     CHECK(pipeline.run("").empty());
