@@ -71,7 +71,9 @@ class Run {
       case OperandKind::event:
         break;
     }
-    event_value_[number] = operand == kLevelOperand ? Value::of(level()) : Value::of(batch_.text(event_));
+    event_value_[number] = operand == kLevelOperand ? Value::of(level())
+                           : event_.redacted        ? Value::none()
+                                                    : Value::of(batch_.text(event_));
     return event_value_[number];
   }
 

@@ -72,7 +72,8 @@ std::optional<std::int64_t> time_of(const FieldValue& value, Arena& scratch) {
   return number.missing() ? std::nullopt : time_from_number(number);
 }
 
-Known known_of(const Batch& batch, const Event& event, Arena& scratch) {
+/// `text_body`: what is no text stays a field of its own.
+Known known_of(const Batch& batch, const Event& event, Arena& scratch, bool text_body) {
   static const Names times{"@timestamp", "timestamp", "time", "ts", "datetime"};
   static const Names bodies{"message", "msg", "body", "log"};
   static const Names traces{"trace_id", "traceId", "trace.id"};
@@ -84,7 +85,9 @@ Known known_of(const Batch& batch, const Event& event, Arena& scratch) {
     known.time = time_of(value, scratch);
     return known.time.has_value();
   });
-  known.body = bodies.find_in(batch, event, [](const FieldValue& value) { return value.type != ValueType::null; });
+  known.body = bodies.find_in(batch, event, [&](const FieldValue& value) {
+    return text_body ? value.type == ValueType::string : value.type != ValueType::null;
+  });
   known.trace = traces.find_in(batch, event, is_text);
   known.span = spans.find_in(batch, event, is_text);
   known.level = level_of_event(batch, event);
@@ -182,7 +185,7 @@ bool has_resource(const Batch& batch, const Event& event, Arena& scratch) {
 }  // namespace
 
 void write_otel(const Batch& batch, const Event& event, Arena& scratch, Encoded& out) {
-  const Known known = known_of(batch, event, scratch);
+  const Known known = known_of(batch, event, scratch, false);
   Object object(scratch, out);
   if (known.time) object.text("Timestamp", std::to_string(*known.time));
   object.text("ObservedTimestamp", std::to_string(nanoseconds(batch.block().read_at)));
@@ -207,7 +210,7 @@ void write_otel(const Batch& batch, const Event& event, Arena& scratch, Encoded&
 }
 
 void write_ecs(const Batch& batch, const Event& event, Arena& scratch, Encoded& out) {
-  const Known known = known_of(batch, event, scratch);
+  const Known known = known_of(batch, event, scratch, true);
   Object object(scratch, out);
   object.text("@timestamp", time_text(known.time.value_or(nanoseconds(batch.block().read_at)), scratch));
   if (known.level != Level::unknown) object.text("log.level", level_name(known.level));

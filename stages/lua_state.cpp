@@ -369,7 +369,11 @@ int list_fields(lua_State* lua) {
 
 int raw_of(lua_State* lua) {
   const Event& event = event_at(lua, 1);
-  push_string(lua, inside_of(lua).batch->text(event));
+  if (event.redacted) {
+    lua_pushnil(lua);
+  } else {
+    push_string(lua, inside_of(lua).batch->text(event));
+  }
   return 1;
 }
 

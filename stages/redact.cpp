@@ -61,7 +61,7 @@ class RedactStage final : public Stage {
   /// Most events hold nothing private, and one look at their bytes tells so. Not where what is looked for may be
   /// written in another way there: behind a backslash, or in an edit. Own patterns may ask for a text's beginning.
   bool clean_as_it_came(const Batch& batch, const Event& event, Work& work) const {
-    if (event.edits != kNoEdit || !patterns_.empty()) return false;
+    if (event.edits != kNoEdit || event.form == Form::fields || !patterns_.empty()) return false;
     const std::string_view text = batch.text(event);
     if (event.form != Form::text && text.find('\\') != std::string_view::npos) return false;
     work.findings.clear();
@@ -95,7 +95,14 @@ class RedactStage final : public Stage {
   /// The first group of each match, or all of it where the pattern has none.
   void find_own(std::string_view text, std::size_t index, Work& work) const {
     for (std::size_t from = 0; from < text.size();) {
-      if (!patterns_[index].capture(text.substr(from), work.groups)) return;
+      const std::uint64_t gave_up = patterns_[index].gave_up();
+      if (!patterns_[index].capture(text.substr(from), work.groups)) {
+        // A matcher that has given up may have missed something: nothing of the rest leaves.
+        if (patterns_[index].gave_up() != gave_up) {
+          work.findings.push_back({from, text.size(), kSensitiveKinds + index});
+        }
+        return;
+      }
       const std::string_view all = work.groups.front();
       if (all.data() == nullptr) return;
       const std::string_view part = work.groups.size() > 1 && work.groups[1].data() != nullptr ? work.groups[1] : all;

@@ -24,11 +24,21 @@ bool is_hex(char c) noexcept {
 bool is_word(char c) noexcept {
   return is_digit(c) || is_letter(c) || c == '_' || static_cast<unsigned char>(c) >= 0x80;
 }
+/// Where a number or a key may begin and end: only ASCII makes words there, as other scripts write them without a
+/// blank.
 bool word_at(std::string_view text, std::size_t at) noexcept {
-  return at < text.size() && is_word(text[at]);
+  return at < text.size() && is_word(text[at]) && static_cast<unsigned char>(text[at]) < 0x80;
+}
+/// `%3D` of a URL and `ESC[31m` of a terminal end here.
+bool after_escape(std::string_view text, std::size_t at) noexcept {
+  if (at >= 3 && text[at - 3] == '%' && is_hex(text[at - 2]) && is_hex(text[at - 1])) return true;
+  if (text[at - 1] != 'm') return false;
+  std::size_t begin = at - 1;
+  while (begin != 0 && (is_digit(text[begin - 1]) || text[begin - 1] == ';')) --begin;
+  return begin >= 2 && text[begin - 1] == '[' && text[begin - 2] == '\x1b';
 }
 bool word_before(std::string_view text, std::size_t at) noexcept {
-  return at != 0 && is_word(text[at - 1]);
+  return at != 0 && word_at(text, at - 1) && !after_escape(text, at);
 }
 
 void emails(std::string_view text, std::vector<Finding>& findings) {
@@ -43,10 +53,16 @@ void emails(std::string_view text, std::vector<Finding>& findings) {
     std::size_t end = at + 1;
     while (end < text.size() && domain(text[end])) ++end;
     while (end > at + 1 && (text[end - 1] == '.' || text[end - 1] == '-')) --end;
-    const std::string_view host = text.substr(at + 1, end - at - 1);
-    const std::size_t dot = host.rfind('.');
+    std::string_view host = text.substr(at + 1, end - at - 1);
+    std::size_t dot = host.rfind('.');
+    // What follows behind a dot and is no name (`.1`, `.20261122`) belongs to something else.
+    while (dot != std::string_view::npos && std::all_of(host.begin() + static_cast<std::ptrdiff_t>(dot) + 1, host.end(),
+                                                        [](char c) { return is_digit(c) || c == '-' || c == '_'; })) {
+      host = host.substr(0, dot);
+      dot = host.rfind('.');
+    }
     if (begin == at || dot == std::string_view::npos || dot == 0 || host.size() - dot < 3) continue;
-    if (!std::any_of(host.begin() + static_cast<std::ptrdiff_t>(dot), host.end(), is_letter)) continue;
+    end = at + 1 + host.size();
     findings.push_back({begin, end, static_cast<std::size_t>(Sensitive::email)});
     from = end;
   }
@@ -71,7 +87,7 @@ std::size_t card_end(std::string_view text, std::size_t begin) noexcept {
   std::size_t good = begin;
   for (std::size_t at = begin; at < text.size() && count < digits.size();) {
     digits[count++] = text[at++];
-    const bool ends = at == text.size() || !is_word(text[at]);
+    const bool ends = !word_at(text, at);
     if (count >= 13 && ends && check_digit_right(digits.data(), count)) good = at;
     if (at + 1 < text.size() && (text[at] == ' ' || text[at] == '-') && is_digit(text[at + 1])) ++at;
     if (at == text.size() || !is_digit(text[at])) break;
@@ -89,8 +105,6 @@ void cards(std::string_view text, std::vector<Finding>& findings) {
       const std::size_t end = card_end(text, at);
       if (end != at) {
         findings.push_back({at, end, static_cast<std::size_t>(Sensitive::card)});
-        at = end;
-        continue;
       }
     }
     while (at < text.size() && is_digit(text[at])) ++at;

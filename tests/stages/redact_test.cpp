@@ -38,6 +38,7 @@ TEST_CASE("redact: e-mail addresses, and what only looks like one") {
   CHECK(email("jürgen@müller.de") == "<jürgen@müller.de>");
   CHECK(email("a@b.co@c.org") == "<a@b.co>@c.org");
   CHECK(email("user@host @x.com a@ @ a@.com a@b.1") == "user@host @x.com a@ @ a@.com a@b.1");
+  CHECK(email("ann@example.com.1 bob@x.org.20261122") == "<ann@example.com>.1 <bob@x.org>.20261122");
   CHECK(email("https://u:secret@db.example.com/x") == "https://u:<secret@db.example.com>/x");
 }
 
@@ -48,6 +49,8 @@ TEST_CASE("redact: card numbers have a right check digit") {
   CHECK(card("5500-0000-0000-0004,") == "<5500-0000-0000-0004>,");
   CHECK(card("3782 822463 10005") == "<3782 822463 10005>");
   CHECK(card("order 12 4111 1111 1111 1111 12") == "order 12 <4111 1111 1111 1111> 12");
+  CHECK(card("22 4111 1111 1111 1111").find("111 1111 1111 1111>") != std::string::npos);
+  CHECK(card("\u201c4111111111111111\u201d") == "\u201c<4111111111111111>\u201d");
   CHECK(card("4111111111111112") == "4111111111111112");
   CHECK(card("x4111111111111111 41111111111111111111") == "x4111111111111111 41111111111111111111");
   CHECK(card("1700000000000 0000000000000000") == "1700000000000 0000000000000000");
@@ -56,6 +59,7 @@ TEST_CASE("redact: card numbers have a right check digit") {
 TEST_CASE("redact: addresses of both kinds, and what is none") {
   const auto ip = [](std::string_view text) { return marked(text, Sensitive::ip); };
   CHECK(ip("from 10.0.0.1:8080 to 255.255.255.255.") == "from <10.0.0.1>:8080 to <255.255.255.255>.");
+  CHECK(ip("ip%3D10.0.0.1 \x1b[31m10.0.0.2\x1b[0m v10.0.0.3") == "ip%3D<10.0.0.1> \x1b[31m<10.0.0.2>\x1b[0m v10.0.0.3");
   CHECK(ip("peer:10.0.0.1 a=1.2.3.4") == "peer:<10.0.0.1> a=<1.2.3.4>");
   CHECK(ip("[2001:db8::1]:443 ::1 ::ffff:10.0.0.1") == "[<2001:db8::1>]:443 <::1> <::ffff:10.0.0.1>");
   CHECK(ip("fe80:0:0:0:1:2:3:4, fe80::1: up") == "<fe80:0:0:0:1:2:3:4>, <fe80::1>: up");
@@ -180,4 +184,14 @@ TEST_CASE("route: what no rule takes goes on, or to a topic of its own") {
   CHECK(topics[1].spelling() == "rest");
   CHECK(test::findings("stages: [{route: {rules: [{when: 's >= 500', to: a}], unmatched: route}}]")
             .find("expected a topic") != std::string::npos);
+}
+
+TEST_CASE("redact: a pattern that gives up lets nothing of the rest out") {
+  const std::string line = "{\"a\":\"" + std::string(60, 'a') + "b\"}\n";
+  CHECK(through("{redact: {kinds: email, patterns: {p: '^(a+)+$'}}}", line) == "{\"a\":\"[p]\"}\n");
+}
+
+TEST_CASE("redact: what a scanner took out of a line is looked at by itself") {
+  CHECK(test::Pipeline("stages: [{parse: {dissect: 'host%{ip} %{rest}'}}, {redact: ip}]").run("host10.1.2.3 x\n") ==
+        "{\"ip\":\"[ip]\",\"rest\":\"x\"}\n");
 }
