@@ -1,5 +1,6 @@
 #include "event/value.hpp"
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <limits>
@@ -39,13 +40,29 @@ std::size_t decimal_length(std::string_view text) noexcept {
   return at;
 }
 
+/// A decimal number, as decimal_length() found it, times a factor. In a long double, and the fraction apart, so that it
+/// is exact as far as the result fits 64 bits.
+long double times(std::string_view decimal, double factor) noexcept {
+  constexpr long double kTen = 10;
+  long double units = 0;
+  std::size_t at = 0;
+  for (; at < decimal.size() && decimal[at] != '.'; ++at) units = units * kTen + (decimal[at] - '0');
+  long double fraction = 0;
+  long double scale = 1;
+  const std::size_t last = std::min(decimal.size(), at + 1 + kExactDigits);
+  for (++at; at < last; ++at) {
+    fraction = fraction * kTen + (decimal[at] - '0');
+    scale *= kTen;
+  }
+  return units * factor + fraction * factor / scale;
+}
+
 /// Takes one quantity such as `1.5ms` off the text; negative when it is none.
 template <std::size_t N>
-double take_quantity(std::string_view& text, const Unit (&units)[N], bool blank) noexcept {
+long double take_quantity(std::string_view& text, const Unit (&units)[N], bool blank) noexcept {
   const std::size_t digits = decimal_length(text);
   if (digits == 0) return -1;
-  double amount = 0;
-  if (std::from_chars(text.data(), text.data() + digits, amount).ec != std::errc()) return -1;
+  const std::string_view amount = text.substr(0, digits);
   text.remove_prefix(digits);
   if (blank && !text.empty() && text.front() == ' ') text.remove_prefix(1);
   std::size_t letters = 0;
@@ -54,15 +71,15 @@ double take_quantity(std::string_view& text, const Unit (&units)[N], bool blank)
   for (const Unit& unit : units) {
     if (unit.name != name) continue;
     text.remove_prefix(letters);
-    return amount * unit.factor;
+    return times(amount, unit.factor);
   }
   return -1;
 }
 
-std::optional<std::int64_t> whole(double value) noexcept {
-  constexpr double kLimit = 9.2e18;
+std::optional<std::int64_t> whole(long double value) noexcept {
+  constexpr long double kLimit = 9.2e18L;
   if (!(value > -kLimit && value < kLimit)) return std::nullopt;
-  return static_cast<std::int64_t>(std::llround(value));
+  return static_cast<std::int64_t>(std::llroundl(value));
 }
 
 std::string_view number_text(const Value& value, Arena& arena) {
@@ -162,9 +179,9 @@ std::optional<std::int64_t> duration_from_text(std::string_view text) noexcept {
   const bool negative = !text.empty() && text.front() == '-';
   if (negative) text.remove_prefix(1);
   if (text.empty()) return std::nullopt;
-  double sum = 0;
+  long double sum = 0;
   while (!text.empty()) {
-    const double part = take_quantity(text, kTimeUnits, false);
+    const long double part = take_quantity(text, kTimeUnits, false);
     if (part < 0) return std::nullopt;
     sum += part;
   }
@@ -172,7 +189,7 @@ std::optional<std::int64_t> duration_from_text(std::string_view text) noexcept {
 }
 
 std::optional<std::int64_t> size_from_text(std::string_view text) noexcept {
-  const double bytes = take_quantity(text, kSizeUnits, true);
+  const long double bytes = take_quantity(text, kSizeUnits, true);
   if (bytes < 0 || !text.empty()) return std::nullopt;
   return whole(bytes);
 }
@@ -192,7 +209,11 @@ std::optional<std::int64_t> time_from_number(const Value& number) noexcept {
     if (__builtin_mul_overflow(number.integer, static_cast<std::int64_t>(factor), &nanoseconds)) return std::nullopt;
     return nanoseconds;
   }
-  return whole(number.real * factor);
+  // By its spelling where it has one: a double does not hold the nanoseconds of our days.
+  const bool negative = number.text.starts_with('-');
+  const std::string_view digits = number.text.substr(negative ? 1 : 0);
+  if (digits.empty() || decimal_length(digits) != digits.size()) return whole(number.real * factor);
+  return whole(negative ? -times(digits, factor) : times(digits, factor));
 }
 
 std::optional<std::string_view> text_of(const Value& value, Arena& arena) {

@@ -201,6 +201,15 @@ TEST_CASE("expression: what the edges of values come to") {
   CHECK_FALSE(holds("took == 0s", digits));
   CHECK_FALSE(holds("bytes == 0B", digits));
   CHECK(value_of("-if(true, '5', 3)", "x") == "-5");
+  CHECK(holds("t == time('2023-11-14T22:13:20.123Z')", R"({"t":1700000000.123})"));
+  CHECK(holds("t == time('2023-11-14T22:13:20.123456789Z')", R"({"t":1700000000.123456789})"));
+  CHECK(holds("t == time('1969-12-31T23:59:58.5Z')", R"({"t":-1.5})"));
+  CHECK(holds("b == 9007199254740993B", R"({"b":9007199254740993})"));
+  CHECK(value_of("9007199254740993B + 0", "x") == "9007199254740993");
+  const std::string accents = "{\"a\":\"" + std::string(78, 'x') + "\u00e9\u00e9\"}";
+  OpenedEvent opened(accents);
+  CHECK(EventCondition::parse("a == 1")->facts(opened.batch, opened.event()) ==
+        "a is \"" + std::string(78, 'x') + "\u2026");
   CHECK_FALSE(holds("is_ip(a)", R"({"a":"10.0.0.1\u0000x"})"));
   CHECK_FALSE(holds("in_cidr(a, '10.0.0.0/8')", R"({"a":"10.0.0.1\u0000x"})"));
 }
