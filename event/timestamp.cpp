@@ -1,5 +1,6 @@
 #include "event/timestamp.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <limits>
@@ -54,16 +55,16 @@ struct Reader {
     ++at;
     return true;
   }
-  /// From `least` to `most` digits.
+  /// From `least` to `most` digits, at most 19; a number that is too large is none.
   std::int64_t number(int least, int most) noexcept {
-    std::int64_t value = 0;
+    std::uint64_t value = 0;
     int count = 0;
     while (count < most && at != end && is_digit(*at)) {
-      value = value * 10 + (*at++ - '0');
+      value = value * 10 + static_cast<std::uint64_t>(*at++ - '0');
       ++count;
     }
-    good = good && count >= least;
-    return value;
+    good = good && count >= least && value <= std::uint64_t{std::numeric_limits<std::int64_t>::max()};
+    return good ? static_cast<std::int64_t>(value) : 0;
   }
   /// Digits behind a point, in nanoseconds.
   std::uint32_t fraction() noexcept {
@@ -285,7 +286,7 @@ std::optional<UnixNanos> scan_epoch(std::string_view text, EpochUnit unit) noexc
   for (int i = 0; i < static_cast<int>(unit); ++i) scale /= 1000;
   std::int64_t part = 0;
   if (reader.take('.')) part = static_cast<std::int64_t>(reader.fraction()) / (kNanos / scale);
-  if (!reader.done() || whole < 0 || whole > std::numeric_limits<std::int64_t>::max() / scale - 1) return std::nullopt;
+  if (!reader.done() || whole > std::numeric_limits<std::int64_t>::max() / scale - 1) return std::nullopt;
   const std::int64_t value = whole * scale + part;
   return negative ? -value : value;
 }
@@ -362,6 +363,17 @@ std::optional<TimeFormat> TimeFormat::parse(std::string_view text, Problem* prob
     } else {
       made.items_.push_back({text[i], '%'});
     }
+  }
+  const auto has = [&made](std::string_view kinds) {
+    return std::any_of(made.items_.begin(), made.items_.end(), [kinds](const Item& item) {
+      return item.kind != '%' && kinds.find(item.kind) != std::string_view::npos;
+    });
+  };
+  if (!has("s") && !(has("mbB") && has("de")) && !(has("j") && has("Yy"))) {
+    return wrong(0, text.size(), "no date in it", "a month and a day are needed, or %j and a year, or %s");
+  }
+  if (has("I") && !has("p")) {
+    return wrong(0, text.size(), "%I without %p", "%I is an hour of twelve; one of 24 is %H");
   }
   return made;
 }

@@ -150,15 +150,37 @@ TEST_CASE("timestamp: formats of one's own") {
   CHECK(formatted("%Y.%j", "2023.366") == "-");
   CHECK(formatted("%s.%f", "1795262400.25") == "2026-11-21T12:00:00.250Z");
   CHECK(formatted("[%b %d]%%", "[Oct 11]%") == "2026-10-11T00:00:00Z");
-  CHECK(formatted("%H:%M", "13:00 ") == "-");
+  CHECK(formatted("%F %H:%M", "2026-11-21 13:00 ") == "-");
   CHECK(formatted("%d/%m", "31/02") == "-");
-  CHECK(formatted("%p", "xm") == "-");
+  CHECK(formatted("%F %p", "2026-11-21 xm") == "-");
   TimeFormat::Problem problem;
   CHECK_FALSE(TimeFormat::parse("%Y %Q", &problem).has_value());
   CHECK(problem.offset == 3);
   CHECK(problem.message == "no such conversion");
   CHECK_FALSE(TimeFormat::parse("%Y %", &problem).has_value());
   CHECK_FALSE(TimeFormat::parse("", &problem).has_value());
+}
+
+TEST_CASE("timestamp: a format without a date, or with half an hour of twelve, is refused") {
+  TimeFormat::Problem problem;
+  for (const std::string_view dateless : {"%H:%M:%S", "%T", "%Y", "%d", "%Y-%m", "%j %T", "m d %T"}) {
+    CAPTURE(dateless);
+    CHECK_FALSE(TimeFormat::parse(dateless, &problem).has_value());
+    CHECK(problem.message == "no date in it");
+  }
+  for (const std::string_view dated : {"%b %e %T", "%s", "%y%j", "%D", "%F"}) {
+    CAPTURE(dated);
+    CHECK(TimeFormat::parse(dated).has_value());
+  }
+  CHECK_FALSE(TimeFormat::parse("%F %I:%M", &problem).has_value());
+  CHECK(problem.message == "%I without %p");
+}
+
+TEST_CASE("timestamp: numbers beyond the range are none") {
+  CHECK_FALSE(scan_epoch("9999999999999999999", EpochUnit::by_size).has_value());
+  CHECK_FALSE(scan_epoch("9999999999999999999", EpochUnit::seconds).has_value());
+  CHECK_FALSE(scan_epoch("-9223372036854775808", EpochUnit::nanoseconds).has_value());
+  CHECK(scan_epoch("9223372036854775806", EpochUnit::nanoseconds) == 9223372036854775806);
 }
 
 TEST_CASE("timestamp: the calendar is that of the C library, and what is written is read back") {
