@@ -101,13 +101,15 @@ bool KeyValueScanner::scan(std::string_view line, const ScanOut& out) const {
     }
     return false;
   };
+  std::size_t pairs = 0;
   while (at != end) {
     const char* stop = find_text(at, end, field_separator_);
     const char* const pair = find_text(at, stop, pair_separator_);
     if (pair != stop) {
+      if (++pairs > kPairsMax) return false;
       const std::string_view key = trim(slice(at, pair));
       const char* value_begin = pair + pair_separator_.size();
-      while (value_begin != end && is_blank(*value_begin) && slice(value_begin, end).find(field_separator_) != 0) {
+      while (value_begin != end && is_blank(*value_begin) && !slice(value_begin, end).starts_with(field_separator_)) {
         ++value_begin;
       }
       std::string_view value;
@@ -130,10 +132,7 @@ bool KeyValueScanner::scan(std::string_view line, const ScanOut& out) const {
         stop = find_text(value_begin, end, field_separator_);
         value = trim(slice(value_begin, stop));
       }
-      if (!key.empty() && !known(key)) {
-        if (out.fields.size() - begin == kPairsMax) return false;
-        out.fields.push_back({key, value, quoted, false});
-      }
+      if (!key.empty() && !known(key)) out.fields.push_back({key, value, quoted, false});
     }
     at = stop == end ? end : stop + field_separator_.size();
   }

@@ -47,6 +47,8 @@ TEST_CASE("csv: fewer and more columns than names, where that is allowed") {
   CHECK(csv("1,2,3,4,\"5\"", loose) == R"({"a":1,"b":2,"c":3,"column4":4,"column5":"5"})");
   CHECK(csv("", loose) == "{}");
   CHECK(csv("\"open", loose) == kRefused);
+  CHECK(csv(std::string(CsvScanner::kColumnsMax - 1, ','), loose) == "{}");
+  CHECK(csv(std::string(CsvScanner::kColumnsMax, ','), loose) == kRefused);
 }
 
 TEST_CASE("csv: what was written comes back") {
@@ -87,6 +89,11 @@ TEST_CASE("kv: pairs with separators of one's own") {
   std::string many;
   for (int i = 0; i < 513; ++i) many += "k" + std::to_string(i) + "=1 ";
   CHECK(pairs(many) == kRefused);
+  // Doubled keys count, since each is compared with all that are there.
+  many.clear();
+  for (int i = 0; i < 513; ++i) many += "k=1 ";
+  CHECK(pairs(many) == kRefused);
+  CHECK(pairs("a:" + std::string(1 << 20, ' ') + "1;b:2", ";", ":") == R"({"a":1,"b":2})");
 }
 
 TEST_CASE("cri: lines of containers") {
