@@ -137,9 +137,16 @@ const char* StructuredData::read() {
 
 /// Goes over all of it, so that writing need not look again.
 bool StructuredData::check() {
+  // Compared with each other for doubled ones, so bounded.
+  constexpr std::size_t kElementsMax = 256;
+  thread_local std::vector<std::string_view> ids;
+  ids.clear();
   while (at_ != end_ && *at_ == '[') {
-    ++at_;
+    const char* const begin = ++at_;
     if (!name()) return false;
+    const std::string_view id = slice(begin, at_);
+    if (ids.size() == kElementsMax || std::find(ids.begin(), ids.end(), id) != ids.end()) return false;
+    ids.push_back(id);
     while (true) {
       if (at_ == end_) return false;
       if (*at_ == ']') break;
@@ -174,11 +181,12 @@ bool StructuredData::value() noexcept {
 
 namespace {
 
-/// `\"`, `\\` and `\]` stand for what follows; another backslash is one (RFC 5424 section 6.3.3).
-std::string_view undo_escapes(std::string_view text, Arena& arena) {
+/// `\"`, `\\` and `\]` stand for what follows; another backslash is one (RFC 5424 section 6.3.3). What is not as it
+/// stands is written to `spare`.
+std::string_view undo_escapes(std::string_view text, char*& spare) {
   if (text.find('\\') == std::string_view::npos) return text;
-  char* const begin = arena.allocate(text.size());
-  char* out = begin;
+  char* const begin = spare;
+  char*& out = spare;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const bool escape = text[i] == '\\' && i + 1 < text.size();
     if (escape && (text[i + 1] == '"' || text[i + 1] == '\\' || text[i + 1] == ']')) ++i;
@@ -214,7 +222,7 @@ char* put_string(std::string_view text, char* out) noexcept {
 }
 
 /// One element: its parameters, those of one name together.
-char* put_element(std::vector<Parameter>& all, char* out, Arena& arena) {
+char* put_element(std::vector<Parameter>& all, char* out, char*& spare) {
   *out++ = '{';
   bool comma = false;
   for (std::size_t i = 0; i < all.size(); ++i) {
@@ -230,11 +238,11 @@ char* put_element(std::vector<Parameter>& all, char* out, Arena& arena) {
     std::size_t next = again(i + 1);
     const bool several = next < all.size();
     if (several) *out++ = '[';
-    out = put_string(undo_escapes(all[i].value, arena), out);
+    out = put_string(undo_escapes(all[i].value, spare), out);
     for (; next < all.size(); next = again(next + 1)) {
       all[next].written = true;
       *out++ = ',';
-      out = put_string(undo_escapes(all[next].value, arena), out);
+      out = put_string(undo_escapes(all[next].value, spare), out);
     }
     if (several) *out++ = ']';
   }
@@ -251,6 +259,7 @@ void StructuredData::write(const char* begin, const char* end) {
   const auto size = static_cast<std::size_t>(end - begin);
   // Every byte may become six; quotes and brackets take no more than what they replace, and 8 per name.
   const std::size_t room = size * 8 + 64;
+  char* spare = slice(begin, end).find('\\') == std::string_view::npos ? nullptr : arena_.allocate(size);
   char* const memory = arena_.allocate(room);
   char* out = memory;
   *out++ = '{';
@@ -267,10 +276,11 @@ void StructuredData::write(const char* begin, const char* end) {
       const std::string_view value = take_value(at);
       if (parameters.size() < kParametersMax) parameters.push_back({name, value});
     }
-    out = put_element(parameters, out, arena_);
+    out = put_element(parameters, out, spare);
   }
   *out++ = '}';
   json_ = slice(memory, out);
+  arena_.shrink_last(room - json_.size());
 }
 
 }  // namespace logpipe::syslog

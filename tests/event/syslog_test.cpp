@@ -4,6 +4,7 @@
 
 #include <random>
 #include <string>
+#include <vector>
 
 #include "tests/event/scanned.hpp"
 
@@ -149,6 +150,25 @@ TEST_CASE("syslog: structured data comes back as it was written") {
     REQUIRE(test::scanned("<14>1 - - - - - " + written, scan_syslog) ==
             "{\"facility\":\"user\",\"severity\":\"info\",\"sd\":{" + expected + "}}");
   }
+}
+
+TEST_CASE("syslog: structured data with two elements of one name is none, and neither are more than 256 of them") {
+  const auto has_data = [](const std::string& data) {
+    return test::scanned("<34>1 - - - - - " + data + " m", scan_syslog).find("\"sd\":") != std::string::npos;
+  };
+  CHECK(has_data("[a x=\"1\"][b y=\"2\"]"));
+  CHECK_FALSE(has_data("[a x=\"1\"][a y=\"2\"]"));
+  std::string many;
+  for (int i = 0; i < 256; ++i) many += "[e" + std::to_string(i) + "]";
+  CHECK(has_data(many));
+  CHECK_FALSE(has_data(many + "[one]"));
+}
+
+TEST_CASE("syslog: structured data takes no more memory than its JSON") {
+  Arena arena;
+  std::vector<FieldRef> fields;
+  REQUIRE(scan_syslog("<34>1 - - - - - [a x=\"1\" y=\"23456789\"] m", ScanOut{fields, arena}));
+  CHECK(arena.used() <= 40);
 }
 
 TEST_CASE("syslog: names of severities and facilities") {

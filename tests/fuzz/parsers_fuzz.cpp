@@ -13,6 +13,7 @@
 #include "event/clf.hpp"
 #include "event/columns.hpp"
 #include "event/dissect.hpp"
+#include "event/json_walk.hpp"
 #include "event/logfmt.hpp"
 #include "event/scan_lines.hpp"
 #include "event/syslog.hpp"
@@ -50,6 +51,16 @@ void check(std::string_view line, Scan&& scan) {
   std::vector<FieldRef> again;
   require(scan_json(json, true, ScanOut{again, arena}));
   require(again.size() <= fields.size());
+  for (const FieldRef& field : fields) {
+    if (!field.json) continue;
+    std::vector<FieldRef> inside;
+    std::size_t members = 0;
+    require(scan_json(field.value, true, ScanOut{inside, arena}));
+    std::string_view rest = field.value.substr(1, field.value.size() - 2);
+    for (json::TextMember member; json::next_member(rest, member); ++members) {
+    }
+    require(inside.size() == members);
+  }
 }
 
 void check_times(std::string_view text) {
@@ -126,6 +137,7 @@ std::vector<std::string> logpipe::fuzz::seeds() {
       with(6, "%{+a/2} %{+a/1} [%{b->}] %{?c}, %{d}\nx y [z]] u, v"),
       with(7, "%a %d %b %Y %T.%f %z\nSat 21 Nov 2026 13:00:00.5 +01:00"),
       with(8, "2026-11-21T13:00:00.123+01:00"),
+      with(8, "9999999999999999999"),
       with(8, "10/Oct/2000:13:55:36 -0700"),
       with(8, "Oct 11 2026 22:14:15.5"),
   };
