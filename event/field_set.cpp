@@ -7,6 +7,7 @@
 #include "event/json.hpp"
 #include "event/json_walk.hpp"
 #include "event/plain_fields.hpp"
+#include "event/scan_lines.hpp"
 
 namespace logpipe {
 
@@ -39,6 +40,31 @@ struct Wanted {
   KeyProbe probe;
 };
 
+/// The members for which `wanted(index)` holds, as text in the arena.
+template <class Member, class Which>
+std::string_view fragment_of(const Member* members, std::size_t count, Arena& arena, Which&& wanted) {
+  std::size_t size = 0;
+  for (std::size_t j = 0; j < count; ++j) {
+    if (wanted(j)) size += members[j].json_name.size() + members[j].json_value.size() + 2;
+  }
+  char* const begin = arena.allocate(size);
+  char* out = begin;
+  const auto add = [&](std::string_view text) {
+    std::memcpy(out, text.data(), text.size());
+    out += text.size();
+  };
+  for (std::size_t j = 0; j < count; ++j) {
+    if (!wanted(j)) continue;
+    if (out != begin) *out++ = ',';
+    add(members[j].json_name);
+    *out++ = ':';
+    add(members[j].json_value);
+  }
+  const auto length = static_cast<std::size_t>(out - begin);
+  arena.shrink_last(size - length);
+  return {begin, length};
+}
+
 template <class Member>
 class Setter {
  public:
@@ -47,16 +73,22 @@ class Setter {
 
   /// `fragment`: all wanted members as text, or empty.
   void run(std::string_view fragment) {
+    replace();
+    const std::uint64_t all = count_ == kWalkMax ? ~std::uint64_t{0} : (std::uint64_t{1} << count_) - 1;
+    if (found_ == all) return;
+    overlay::put(batch_, event_,
+                 {found_ == 0 && !fragment.empty() ? fragment : missing(), 0, 0, kNoEdit, Edit::Kind::append});
+  }
+
+  /// Sets those that are there. Which ones, the bits say.
+  std::uint64_t replace() {
     if (event_.form == Form::json) {
       walk_json();
     } else {
       walk_plain();
     }
     if (event_.edits != kNoEdit) rewrite_appended();
-    const std::uint64_t all = count_ == kWalkMax ? ~std::uint64_t{0} : (std::uint64_t{1} << count_) - 1;
-    if (found_ == all) return;
-    overlay::put(batch_, event_,
-                 {found_ == 0 && !fragment.empty() ? fragment : missing(), 0, 0, kNoEdit, Edit::Kind::append});
+    return found_;
   }
 
  private:
@@ -163,26 +195,7 @@ class Setter {
 
   /// The members that were not there, as text.
   std::string_view missing() {
-    std::size_t size = 0;
-    for (std::size_t j = 0; j < count_; ++j) {
-      if ((found_ >> j & 1) == 0) size += wanted_[j].json_name.size() + wanted_[j].json_value.size() + 2;
-    }
-    char* const begin = batch_.arena.allocate(size);
-    char* out = begin;
-    const auto add = [&](std::string_view text) {
-      std::memcpy(out, text.data(), text.size());
-      out += text.size();
-    };
-    for (std::size_t j = 0; j < count_; ++j) {
-      if ((found_ >> j & 1) != 0) continue;
-      if (out != begin) *out++ = ',';
-      add(wanted_[j].json_name);
-      *out++ = ':';
-      add(wanted_[j].json_value);
-    }
-    const auto length = static_cast<std::size_t>(out - begin);
-    batch_.arena.shrink_last(size - length);
-    return {begin, length};
+    return fragment_of(wanted_, count_, batch_.arena, [this](std::size_t j) { return (found_ >> j & 1) == 0; });
   }
 
   Batch& batch_;
@@ -204,6 +217,34 @@ void set(Batch& batch, Event& event, const FieldSet& members) {
 
 void set(Batch& batch, Event& event, std::string_view name, std::string_view json_value) {
   overlay::set_member(batch, event, name, json_string(name, batch.arena), KeyProbe(name), json_value);
+}
+
+void set_fields(Batch& batch, Event& event, std::span<const FieldRef> fields, std::string_view prefix) {
+  thread_local std::vector<Wanted> wanted;
+  wanted.clear();
+  Arena& arena = batch.arena;
+  for (const FieldRef& field : fields) {
+    std::string_view name = field.key;
+    if (!prefix.empty()) {
+      char* const place = arena.allocate(prefix.size() + name.size());
+      prefix.copy(place, prefix.size());
+      name.copy(place + prefix.size(), name.size());
+      name = {place, prefix.size() + name.size()};
+    }
+    wanted.push_back({name, json_string(name, arena), field_json(field, arena), KeyProbe(name)});
+  }
+  // Those that are not there gather at the front, so that no walk goes over what another one appended.
+  std::size_t missing = 0;
+  for (std::size_t begin = 0; begin < wanted.size(); begin += kWalkMax) {
+    const std::size_t count = std::min(wanted.size() - begin, kWalkMax);
+    const std::uint64_t found = Setter(batch, event, &wanted[begin], count).replace();
+    for (std::size_t j = 0; j < count; ++j) {
+      if ((found >> j & 1) == 0) wanted[missing++] = wanted[begin + j];
+    }
+  }
+  if (missing == 0) return;
+  const std::string_view text = fragment_of(wanted.data(), missing, arena, [](std::size_t) { return true; });
+  overlay::put(batch, event, {text, 0, 0, kNoEdit, Edit::Kind::append});
 }
 
 namespace overlay {

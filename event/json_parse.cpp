@@ -148,9 +148,10 @@ bool looks_like_object(std::string_view line) noexcept {
 /// One pass over the block pays when most of it is objects, and is possible when every line ends before the next
 /// begins.
 bool block_pass_pays(const Batch& batch) noexcept {
+  // A second parse: the tape is in use, if only by events that were routed or removed.
+  if (batch.tape().size() != 0) return false;
   std::size_t bytes = 0;
   for (const Event& event : batch.events) {
-    if (event.form == Form::json) return false;  // the tape is in use; this is a second parse
     if (wanted(event) && event.length != 0 && batch.block().data()[event.offset] == '{') bytes += event.length;
   }
   if (bytes < batch.block().size() / 2) return false;
@@ -202,6 +203,7 @@ ParseCount parse(Batch& batch, bool mark_failed) {
       event.index_count = entries;
       event.escaped = backslashes.within(event.offset, end);
       event.parse_failed = false;
+      forget_unknown_level(event);
       ++count.parsed;
     } else {
       event.index_begin = 0;
@@ -212,15 +214,18 @@ ParseCount parse(Batch& batch, bool mark_failed) {
   return count;
 }
 
+void blank_line_ends(char* text, std::size_t size) noexcept {
+  for (std::size_t i = 0; i < size; ++i) {
+    if (text[i] == '\n' || text[i] == '\r') text[i] = ' ';
+  }
+}
+
 bool has_key(const std::vector<FieldRef>& fields, std::size_t begin, std::string_view key) noexcept {
   for (std::size_t i = begin; i < fields.size(); ++i) {
     if (fields[i].key == key) return true;
   }
   return false;
 }
-
-/// What the members of an object are looked through for doubled keys.
-constexpr std::size_t kDoublesMax = 512;
 
 }  // namespace
 
@@ -237,13 +242,17 @@ bool scan_json(std::string_view text, bool strict, const ScanOut& out) {
                : Grammar<false>(copy, tape.entries(), count).holds())) {
     return false;
   }
+  // In strings there are none, so these are blanks. A nested value must not bring them into an event of one line.
+  blank_line_ends(copy, text.size());
   const std::size_t begin = out.fields.size();
   const char* const first = copy + tape.entries()[0] + 1;
   std::string_view rest(first, static_cast<std::size_t>(copy + tape.entries()[count - 1] - first));
   json::TextMember member;
+  std::size_t members = 0;
   while (json::next_member(rest, member)) {
+    if (++members > kMembersMax) return false;
     const std::string_view key = json_unescape(member.key, out.arena);
-    if (out.fields.size() - begin < kDoublesMax && has_key(out.fields, begin, key)) continue;
+    if (has_key(out.fields, begin, key)) continue;
     const FieldValue value = json::classify(member.value);
     if (value.type == ValueType::string) {
       out.text(key, value_text(value, out.arena));

@@ -203,6 +203,7 @@ ParseCount parse(Batch& batch, bool mark_failed) {
       event.index_count = static_cast<std::uint32_t>(batch.fields.size() - begin);
       event.parse_failed = false;
       event.is_logfmt = true;
+      forget_unknown_level(event);
       ++count.parsed;
     } else {
       batch.fields.resize(begin);

@@ -57,32 +57,47 @@ class ParseStage final : public Stage {
                  {{"component", services.name}}) {}
 
   void apply(Batch& batch, const Context&) const override {
+    std::vector<bool>& ours = lines_to_parse(batch);
     const Failures failures = whole_line_ ? Failures{parse_lines(batch), 0} : parse_fields(batch);
     not_in_format_.add(failures.format);
     field_missing_.add(failures.missing);
-    finish(batch);
+    finish(batch, ours);
     if (failures.format + failures.missing == 0 || on_failure_ == OnParseFailure::keep) return;
     // A parsed event that is marked was marked by another stage, which parsed a field and kept it.
     batch.retain(component_, false, [this](const Event& event) {
-      const bool ours = event.parse_failed && (!whole_line_ || event.form == Form::text);
-      return ours ? std::optional<Reason>(Reason::parse) : std::nullopt;
+      const bool failed_here = event.parse_failed && (!whole_line_ || event.form == Form::text);
+      return failed_here ? std::optional<Reason>(Reason::parse) : std::nullopt;
     });
   }
 
  private:
-  /// The time and the level of what is parsed.
-  void finish(Batch& batch) const {
+  /// Which events this stage may make into something else, when that matters afterwards.
+  std::vector<bool>& lines_to_parse(const Batch& batch) const {
+    thread_local std::vector<bool> lines;
+    lines.clear();
+    if (!whole_line_ || (!timestamp_ && !level_)) return lines;
+    for (const Event& event : batch.events) lines.push_back(event.form == Form::text);
+    return lines;
+  }
+
+  /// The time and the level of what this stage parsed; what another one parsed keeps its own.
+  void finish(Batch& batch, const std::vector<bool>& ours) const {
     if (!timestamp_ && !level_) return;
     std::uint64_t without_time = 0;
-    for (Event& event : batch.events) {
-      if (event.parse_failed || (whole_line_ && event.form == Form::text)) continue;
+    for (std::size_t i = 0; i < batch.events.size(); ++i) {
+      Event& event = batch.events[i];
+      if (event.parse_failed || (whole_line_ && (event.form == Form::text || !ours[i]))) continue;
       if (timestamp_ && !timestamp_->apply(batch, event)) ++without_time;
-      if (level_) {
-        event.level = level_->detect(batch, event);
-        event.level_known = true;
-      }
+      if (level_) take_level(event, level_->detect(batch, event));
     }
     no_time_.add(without_time);
+  }
+
+  /// Finding none leaves one that is known.
+  static void take_level(Event& event, Level level) noexcept {
+    if (level == Level::unknown && event.level_known) return;
+    event.level = level;
+    event.level_known = true;
   }
 
   static MetricInfo failed() {
@@ -102,9 +117,7 @@ class ParseStage final : public Stage {
       default:
         break;
     }
-    return scan_lines(
-               batch, [this](std::string_view line, const ScanOut& out) { return scan(line, out); }, [](Event&) {})
-        .failed;
+    return scan_lines(batch, [this](std::string_view line, const ScanOut& out) { return scan(line, out); }).failed;
   }
 
   bool scan(std::string_view line, const ScanOut& out) const {
@@ -138,6 +151,7 @@ class ParseStage final : public Stage {
       const bool good = text && scanner_->scan(*text, ScanOut{batch.fields, batch.arena});
       if (good) {
         put(batch, event, begin);
+        forget_unknown_level(event);
       } else {
         ++(text ? failures.format : failures.missing);
       }
@@ -149,22 +163,21 @@ class ParseStage final : public Stage {
 
   /// What is to be parsed; nullopt when the event has no such text.
   std::optional<std::string_view> text_of(Batch& batch, const Event& event) const {
-    if (!field_) return batch.text(event);
-    const std::optional<FieldValue> value = find(batch, event, *field_);
+    const bool edited_text = event.form == Form::text && event.edits != kNoEdit;
+    if (!field_ && event.redacted) return std::nullopt;
+    if (!field_ && !edited_text) return batch.text(event);
+    const std::optional<FieldValue> value = find(batch, event, field_ ? *field_ : message_);
     if (!value || value->type == ValueType::null) return std::nullopt;
     return value_text(*value, batch.arena);
   }
 
   /// Adds what was found to the event, which stays what it is.
   void put(Batch& batch, Event& event, std::size_t begin) const {
+    const std::span<const FieldRef> found(batch.fields.data() + begin, batch.fields.size() - begin);
     if (into_) {
-      const std::span<const FieldRef> found(batch.fields.data() + begin, batch.fields.size() - begin);
       set(batch, event, *into_, fields_json(found, prefix_, batch.arena));
-      return;
-    }
-    for (std::size_t i = begin; i < batch.fields.size(); ++i) {
-      const FieldRef field = batch.fields[i];
-      set(batch, event, with_prefix(prefix_, field.key, batch.arena), field_json(field, batch.arena));
+    } else {
+      set_fields(batch, event, found, prefix_);
     }
   }
 
@@ -172,6 +185,7 @@ class ParseStage final : public Stage {
   const bool strict_;
   const bool whole_line_;
   const std::optional<FieldPath> field_;
+  const FieldPath message_{*FieldPath::parse("message")};
   const std::optional<std::string> into_;
   const std::string prefix_;
   const OnParseFailure on_failure_;

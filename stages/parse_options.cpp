@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <charconv>
 #include <string_view>
 
 #include "stages/parse.hpp"
@@ -47,6 +48,16 @@ void verify_format(const ParseOptions& options, config::Decoder& decoder) {
   }
 }
 
+/// A name that two groups have, or nothing. (PCRE2 allows it after `(?J)`.)
+std::string doubled_group(const PatternOption& pattern) {
+  std::vector<std::string> names;
+  if (!pattern) return {};
+  for (const auto& [name, group] : pattern->named_groups()) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  return twice == names.end() ? std::string() : *twice;
+}
+
 void verify_patterns(const RegexParseOptions& options, config::Decoder& decoder) {
   constexpr std::size_t kPatternsMax = 32;
   if (options.patterns.empty() || options.patterns.size() > kPatternsMax) {
@@ -57,7 +68,21 @@ void verify_patterns(const RegexParseOptions& options, config::Decoder& decoder)
       decoder.error_at("patterns", "a pattern without named groups makes no fields", "name a group: (?<status>\\d+)",
                        config::Code::invalid_value);
     }
+    if (const std::string name = doubled_group(pattern); !name.empty()) {
+      decoder.error_at("patterns", "two groups of a pattern have the name \"" + name + "\"", {},
+                       config::Code::invalid_value);
+    }
   }
+}
+
+/// Whether a further value would get this name.
+bool is_name_of_further_column(std::string_view name, std::size_t columns) {
+  constexpr std::string_view kColumn = "column";
+  if (!name.starts_with(kColumn)) return false;
+  const std::string_view digits = name.substr(kColumn.size());
+  std::size_t number = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  return error == std::errc() && end == digits.data() + digits.size() && digits.front() != '0' && number > columns;
 }
 
 void verify_csv(const CsvParseOptions& options, config::Decoder& decoder) {
@@ -73,6 +98,12 @@ void verify_csv(const CsvParseOptions& options, config::Decoder& decoder) {
   const auto twice = std::adjacent_find(names.begin(), names.end());
   if (twice != names.end()) decoder.error_at("columns", "the name \"" + *twice + "\" is there twice");
   if (!names.empty() && names.front().empty()) decoder.error_at("columns", "a field name must not be empty");
+  if (options.mismatch != CsvScanner::Columns::loose) return;
+  for (const std::string& name : options.columns) {
+    if (is_name_of_further_column(name, names.size())) {
+      decoder.error_at("columns", "a further value would be named \"" + name + "\" too");
+    }
+  }
 }
 
 void verify_kv(const KeyValueParseOptions& options, config::Decoder& decoder) {

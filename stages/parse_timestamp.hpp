@@ -18,8 +18,9 @@ class TimestampStep {
  public:
   explicit TimestampStep(const TimestampOptions& options);
 
-  /// False when the field is not there or is no time; the event is then left alone. A year that is not written is that
-  /// which brings the time closest to when the block was read. A spelling that is RFC 3339 already is kept.
+  /// False when the field is not there or is no time; the event is then left alone. A year that is not written is
+  /// the latest that brings the time no more than a day after the block was read. A spelling that is RFC 3339 already
+  /// is kept.
   bool apply(Batch& batch, Event& event) const;
 
   /// The point in time a text stands for.

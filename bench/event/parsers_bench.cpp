@@ -110,7 +110,7 @@ void run(benchmark::State& state, MakeLine make, Work&& work) {
 
 template <class Scan>
 void scan(benchmark::State& state, MakeLine make, Scan&& one) {
-  run(state, make, [&](Batch& batch) { return scan_lines(batch, one, [](Event&) {}).parsed; });
+  run(state, make, [&](Batch& batch) { return scan_lines(batch, one).parsed; });
 }
 
 void BM_Lines_Split(benchmark::State& state) {

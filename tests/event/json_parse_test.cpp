@@ -147,6 +147,19 @@ TEST_CASE("parse json: parsing again leaves what is parsed alone, and parses wha
   CHECK(written(batch, batch.events[2]) == first);
 }
 
+TEST_CASE("parse json: parsing again leaves what was routed its place on the tape") {
+  Batch batch;
+  batch.open(freeze(test::block_of(pool(), "{\"k\":\"x\"}\n{\"b\":\"torn\n{\"c\":\"torn\n")));
+  CHECK(parse_json(batch, false).parsed == 1);
+  const Event routed = batch.events.front();
+  batch.events.erase(batch.events.begin());
+  CHECK(parse_json(batch, false).failed == 2);
+  const auto value = find(batch, routed, *FieldPath::parse("k"));
+  REQUIRE(value.has_value());
+  CHECK(value->text == "x");
+  batch.close();
+}
+
 TEST_CASE("parse json: an event that was edited as text stays text") {
   Batch batch;
   open(batch, "{\"a\":1}\n{\"a\":2}\n");

@@ -1,5 +1,8 @@
 #include "stages/parse.hpp"
 
+#include <algorithm>
+#include <string>
+
 #include "tests/stages/support.hpp"
 
 using namespace logpipe;
@@ -185,6 +188,61 @@ TEST_CASE("parse: what another stage kept is not discarded by one that parses li
   CHECK(pipeline.tallies() == "2/parse/failed 1 6\n");
 }
 
+TEST_CASE("parse: JSON of several lines in a field makes an event of one") {
+  const std::string_view line = "{\"body\":\"{\\n  \\\"a\\\": {\\n \\\"b\\\":1}}\"}\n";
+  for (const std::string_view into : {"", ", into: o"}) {
+    CAPTURE(into);
+    Pipeline pipeline("stages: [{parse: json}, {parse: {field: body, format: json" + std::string(into) + "}}]");
+    const std::string out = pipeline.run(line);
+    CHECK(std::count(out.begin(), out.end(), '\n') == 1);
+    CHECK(out.find("\"a\":{  \"b\":1}") != std::string::npos);
+  }
+}
+
+TEST_CASE("parse: many fields of a field are put in one edit, behind those they replace") {
+  std::string pairs;
+  std::string expected;
+  for (int i = 0; i < 200; ++i) {
+    const std::string name = "k" + std::to_string(i);
+    pairs += (i == 0 ? "" : " ") + name + "=" + std::to_string(i);
+    if (i != 7 && i != 130) expected += ",\"" + name + "\":" + std::to_string(i);
+  }
+  Pipeline pipeline("stages: [{parse: json}, {parse: {field: log, format: logfmt}}]");
+  CHECK(pipeline.run("{\"k130\":0,\"log\":\"" + pairs + "\",\"k7\":0,\"k7\":1}\n") ==
+        "{\"k130\":130,\"log\":\"" + pairs + "\",\"k7\":7" + expected + "}\n");
+  CHECK(pipeline.batch.edits.size() == 4);
+  // Once more, into what was appended.
+  Pipeline twice(
+      "stages: [{parse: json}, {parse: {field: log, format: logfmt}}, {parse: {field: more, format: json}}]");
+  CHECK(twice.run("{\"log\":\"a=1 b=2\",\"more\":\"{\\\"b\\\":3,\\\"c\\\":4}\"}\n") ==
+        "{\"log\":\"a=1 b=2\",\"more\":\"{\\\"b\\\":3,\\\"c\\\":4}\",\"a\":1,\"b\":3,\"c\":4}\n");
+}
+
+TEST_CASE("parse: the time and the level of what another stage parsed stay") {
+  Pipeline pipeline(
+      "stages: [{parse: json}, {level: trace}, {parse: {format: logfmt, level: severity, timestamp: time}}]");
+  CHECK(pipeline.run("{\"level\":\"error\",\"timestamp\":\"x\",\"time\":1}\nlevel=warn time=1\n") ==
+        "{\"level\":\"error\",\"timestamp\":\"x\",\"time\":1}\n"
+        "{\"level\":\"warn\",\"time\":1,\"timestamp\":\"1970-01-01T00:00:01Z\"}\n");
+  CHECK(pipeline.metrics.value("logpipe_parse_timestamp_failed_events_total", {{"component", "parse"}}) == 0);
+  CHECK(pipeline.batch.events[0].level == Level::error);
+  CHECK(pipeline.batch.events[1].level == Level::warn);
+}
+
+TEST_CASE("parse: a level that the text did not have is looked for again in the fields") {
+  Pipeline csv("stages: [{level: {min: debug, unknown: keep}}, {parse: {csv: [level, msg]}}, {level: error}]");
+  CHECK(csv.run("error,boom\ninfo,fine\n") == "{\"level\":\"error\",\"msg\":\"boom\"}\n");
+  Pipeline field(
+      "stages: [{parse: json}, {level: {min: debug, unknown: keep}}, {parse: {field: m, format: json}}, {level: "
+      "error}]");
+  CHECK(field.run("{\"m\":\"{\\\"level\\\":\\\"info\\\"}\"}\n").empty());
+}
+
+TEST_CASE("parse: with `into` alone a text is parsed as it was set") {
+  Pipeline pipeline("stages: [{enrich: {set: {message: 'a=2'}}}, {parse: {format: logfmt, into: pairs}}]");
+  CHECK(pipeline.run("a=1\n") == "{\"message\":\"a=2\",\"pairs\":{\"a\":2}}\n");
+}
+
 TEST_CASE("parse: a wrong configuration is told with its place") {
   CHECK(test::findings("stages:\n  - parse: jsno\n") ==
         "2:12 LP0105 stages[0].parse: expected json, logfmt, syslog, clf, cri, csv, kv, dissect, regex or auto, got "
@@ -215,6 +273,13 @@ TEST_CASE("parse: a wrong configuration is told with its place") {
         "2:13 LP0103 stages[0].parse.csv.columns: the name \"a\" is there twice\n");
   CHECK(test::findings("stages:\n  - parse: {json: {}, timestamp: {format: '%Q'}}\n").find("no such conversion") !=
         std::string::npos);
+  CHECK(test::findings("stages:\n  - parse: {json: {}, timestamp: {format: '%H:%M:%S'}}\n").find("no date in it") !=
+        std::string::npos);
+  CHECK(test::findings("stages:\n  - parse: {csv: {columns: [column3, b], mismatch: allow}}\n")
+            .find("a further value would be named \"column3\" too") != std::string::npos);
+  CHECK(test::findings("stages:\n  - parse: {csv: {columns: [column2, b, column03], mismatch: allow}}\n").empty());
+  CHECK(test::findings("stages:\n  - parse: {regex: '(?J)(?<a>\\w+) (?<a>\\w+)'}\n")
+            .find("two groups of a pattern have the name \"a\"") != std::string::npos);
   CHECK(test::findings("stages:\n  - parse: {json: {}, timestamp: {zone: Mars}}\n")
             .find("expected UTC or an offset such as +01:00, got \"Mars\"") != std::string::npos);
 }
