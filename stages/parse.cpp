@@ -164,7 +164,7 @@ class ParseStage final : public Stage {
   /// What is to be parsed; nullopt when the event has no such text.
   std::optional<std::string_view> text_of(Batch& batch, const Event& event) const {
     const bool edited_text = event.form == Form::text && event.edits != kNoEdit;
-    if (!field_ && event.redacted) return std::nullopt;
+    if (!field_ && event.redacted && !edited_text) return std::nullopt;
     if (!field_ && !edited_text) return batch.text(event);
     const std::optional<FieldValue> value = find(batch, event, field_ ? *field_ : message_);
     if (!value || value->type == ValueType::null) return std::nullopt;
