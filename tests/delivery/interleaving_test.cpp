@@ -362,7 +362,7 @@ class Model {
     for (int i = 0; i < kSources; ++i) {
       for (const auto& [id, file] : state.files) {
         const auto found = sink.positions.find(id);
-        if (file.path == source(i) && found != sink.positions.end()) positions[i] = found->second.offset;
+        if (file.path == source(i).string() && found != sink.positions.end()) positions[i] = found->second.offset;
       }
     }
     std::vector<int> there(kSources * kUnits);

@@ -49,7 +49,7 @@ TEST_CASE("file set: the start takes files of the same time from the oldest gene
   FileSet files{options, services, tools, FileSourceSystem{}, [] { return true; }};
   files.walk();
   std::vector<std::string> order;
-  for (const TailedFile* file : files.ready()) order.push_back(file->origin.substr(directory.path().size() + 1));
+  for (const TailedFile* file : files.ready()) order.push_back(file->origin.str().substr(directory.path().size() + 1));
   CHECK(order == list({"b.log", "b.log.1", "a.log.10", "a.log.9", "a.log.1", "a.log"}));
 }
 
