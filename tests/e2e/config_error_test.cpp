@@ -133,7 +133,7 @@ p.yaml:2:22: error[LP0103]: checkpoint_interval: expected a duration such as 5s,
      R"(sinks:
   out: {type: file, path: out.log, encoding: jsn}
 )",
-     R"(p.yaml:2:46: error[LP0105]: sinks.out.encoding: expected auto, raw, json, logfmt or pretty, got "jsn"
+     R"(p.yaml:2:46: error[LP0105]: sinks.out.encoding: expected auto, raw, json, logfmt, pretty, otel or ecs, got "jsn"
      2 |   out: {type: file, path: out.log, encoding: jsn}
        |                                              ^^^
        = hint: did you mean "json"?

@@ -125,6 +125,7 @@ TEST_CASE("deleted: the drain deadline ends the reading of a deleted file, and t
   std::filesystem::remove(test.dir / "app.log");
   process.signal(SIGTERM);
   CHECK(process.wait(300s).status == 75);
+  CAPTURE(process.stderr_text());
   CHECK(contains(process.stderr_text(), "a deleted file was not read to its end before the stop"));
   test.read_from_now_on();
 }
